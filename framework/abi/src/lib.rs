@@ -1,0 +1,1 @@
+//! The C-layout tables that a plugin and the host share.

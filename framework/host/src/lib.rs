@@ -1,0 +1,1 @@
+//! The VRESERVE daemon and command line.

@@ -1,0 +1,1 @@
+//! The plain vocabulary types that plugins, core and host share.

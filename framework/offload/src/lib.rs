@@ -1,0 +1,1 @@
+//! Checksums and segmentation of frames: what hardware offload would do, in software.

@@ -1,0 +1,1 @@
+//! VRESERVE plugin adapt-vadapt.

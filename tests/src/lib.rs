@@ -1,0 +1,1 @@
+//! Whole-daemon scenarios on real namespaces.
