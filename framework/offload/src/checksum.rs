@@ -19,19 +19,20 @@ impl Sum {
 
     /// The sum of `bytes`; an odd last byte counts as the high half of a word.
     ///
-    /// Words are added in the machine's own order and turned once at the end, which one's complement allows
-    /// (RFC 1071 §2 B); the eight independent lanes let the compiler use vector registers.
+    /// Words of 8 bytes are added in the machine's own order and turned once at the end, which one's
+    /// complement allows (RFC 1071 §2 B and C). Two wide sums keep each other's carries out of the way: that is
+    /// an add and an add-with-carry per word whatever the compiler makes of vectors.
     pub fn of(bytes: &[u8]) -> Sum {
         let (blocks, rest) = bytes.as_chunks::<32>();
-        let mut lanes = [0u64; 8];
+        let mut sums = [0u128; 2];
         for block in blocks {
-            let (words, _) = block.as_chunks::<4>();
-            for (lane, word) in lanes.iter_mut().zip(words) {
-                *lane += u64::from(u32::from_ne_bytes(*word));
-            }
+            let (words, _) = block.as_chunks::<8>();
+            sums[0] += u128::from(u64::from_ne_bytes(words[0])) + u128::from(u64::from_ne_bytes(words[1]));
+            sums[1] += u128::from(u64::from_ne_bytes(words[2])) + u128::from(u64::from_ne_bytes(words[3]));
         }
-        let total = lanes.iter().sum::<u64>() + sum_rest(rest);
-        Sum(u16::from_be(fold(total)))
+        let total = sums[0] + sums[1] + u128::from(sum_rest(rest));
+        let halves = u64::from(fold(total as u64)) + u64::from(fold((total >> 64) as u64));
+        Sum(u16::from_be(fold(halves)))
     }
 
     /// The sum of these bytes followed by `next`, which stands `offset` bytes after the first of them.
