@@ -4,5 +4,7 @@
 //! on threads of its own and the control plane on tokio.
 
 pub mod config;
+pub mod control;
+pub mod keys;
 pub mod loader;
 pub mod plugin;
