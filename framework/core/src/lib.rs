@@ -4,11 +4,15 @@
 //! effects go out as values. The host is the thin shell around it.
 //!
 //! Data plane, in the order a frame meets it: `frame`, `forward`, `cache`, `rules`, [`drops`];
-//! at a planned cut-over `switch`; between two nodes `signal` and `liveness`.
+//! at a planned cut-over [`switch`]; between two nodes [`signal`], [`liveness`] and [`probe`].
 //! Control plane: `matrix`, [`overlay`], `plan`, `reservation`, `lead`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod drops;
 pub mod ids;
+pub mod liveness;
 pub mod overlay;
+pub mod probe;
+pub mod signal;
+pub mod switch;
