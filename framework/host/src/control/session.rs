@@ -221,10 +221,8 @@ mod tests {
     async fn messages_of_any_length_arrive_whole_and_in_order() {
         let (node, proxy) = (KeyPair::generate(), KeyPair::generate());
         let (near, far) = streams().await;
-        let (opened, accepted) = tokio::join!(
-            connect(near, &node, proxy.public),
-            accept(far, &proxy, |key| key == node.public)
-        );
+        let (opened, accepted) =
+            tokio::join!(connect(near, &node, proxy.public), accept(far, &proxy, |key| key == node.public));
         let (mut sender, _) = opened.unwrap();
         let (key, _, mut receiver) = accepted.unwrap();
         assert_eq!(key, node.public);
