@@ -15,6 +15,7 @@ use hashbrown::HashTable;
 use vreserve_model::MacAddr;
 
 use crate::counters::{Cell, Spill, Weight};
+use crate::drops::DropReason;
 use crate::forward::Verdict;
 use crate::frame::FrameKey;
 
@@ -45,11 +46,14 @@ pub(crate) struct Resolved {
     pub(crate) tally: Tally,
 }
 
-/// One cache line.
+/// One cache line. Holds the parts of [`Resolved`] singly, or padding would make it two.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Entry {
     key: FrameKey,
-    resolved: Resolved,
+    verdict: Verdict,
+    epoch: u64,
+    tally: Tally,
     /// Counted since the last drain.
     weight: Weight,
     /// Hit since the clock hand last passed.
@@ -101,11 +105,11 @@ impl ForwardingCache {
             _ => self.find(key)?,
         };
         let entry = &mut self.entries[at];
-        if entry.resolved.epoch != epoch {
+        if entry.epoch != epoch {
             return None;
         }
         entry.referenced = true;
-        let verdict = entry.resolved.verdict;
+        let verdict = entry.verdict;
         self.last = at;
         self.count(at, weight);
         Some(verdict)
@@ -115,10 +119,12 @@ impl ForwardingCache {
     pub(crate) fn put(&mut self, key: FrameKey, resolved: Resolved, weight: Weight) {
         let at = match self.find(key) {
             Some(at) => at,
-            None => self.insert(key, resolved),
+            None => self.insert(key),
         };
         // What was counted under the former verdict stays: it was true then.
-        self.entries[at].resolved = resolved;
+        let Resolved { verdict, epoch, tally } = resolved;
+        let entry = &mut self.entries[at];
+        (entry.verdict, entry.epoch, entry.tally) = (verdict, epoch, tally);
         self.last = at;
         self.count(at, weight);
     }
@@ -129,7 +135,7 @@ impl ForwardingCache {
         for at in self.touched.drain(..) {
             let entry = &mut self.entries[at as usize];
             entry.touched = false;
-            if entry.resolved.tally != Tally::Nothing {
+            if entry.tally != Tally::Nothing {
                 active(entry.key.source());
             }
             cells.extend(take_cell(entry));
@@ -156,10 +162,10 @@ impl ForwardingCache {
     #[inline]
     fn count(&mut self, at: usize, weight: Weight) {
         let entry = &mut self.entries[at];
-        if entry.resolved.tally == Tally::Nothing {
+        if entry.tally == Tally::Nothing {
             return;
         }
-        if entry.resolved.tally == Tally::Traffic {
+        if entry.tally == Tally::Traffic {
             entry.weight += weight;
         }
         if !entry.touched {
@@ -168,8 +174,17 @@ impl ForwardingCache {
         }
     }
 
-    fn insert(&mut self, key: FrameKey, resolved: Resolved) -> usize {
-        let fresh = Entry { key, resolved, weight: Weight::ZERO, referenced: false, touched: false };
+    /// Makes room for a key; its entry is stale until the caller fills it.
+    fn insert(&mut self, key: FrameKey) -> usize {
+        let fresh = Entry {
+            key,
+            verdict: Verdict::Drop(DropReason::NoTarget),
+            epoch: NEVER,
+            tally: Tally::Nothing,
+            weight: Weight::ZERO,
+            referenced: false,
+            touched: false,
+        };
         let at = if self.entries.len() < self.capacity {
             self.entries.push(fresh);
             self.entries.len() - 1
@@ -232,7 +247,6 @@ fn take_cell(entry: &mut Entry) -> Option<Cell> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drops::DropReason;
     use crate::frame::{EthernetHeader, IngressSlot};
     use crate::ids::{InterfaceId, LinkId};
 
