@@ -100,19 +100,16 @@ impl ForwardingCache {
     /// The verdict for a key if it is known in this epoch; then the frame is counted as well.
     #[inline]
     pub(crate) fn hit(&mut self, key: FrameKey, epoch: u64, weight: Weight) -> Option<Verdict> {
-        let at = match self.entries.get(self.last) {
-            Some(entry) if entry.key == key => self.last,
-            _ => self.find(key)?,
-        };
+        let is_last = self.entries.get(self.last).is_some_and(|entry| entry.key == key);
+        let at = if is_last { self.last } else { self.find(key)? };
         let entry = &mut self.entries[at];
         if entry.epoch != epoch {
             return None;
         }
         entry.referenced = true;
-        let verdict = entry.verdict;
         self.last = at;
-        self.count(at, weight);
-        Some(verdict)
+        count(entry, at, weight, &mut self.touched);
+        Some(entry.verdict)
     }
 
     /// Keeps what a key was resolved to, and counts the frame that asked.
@@ -126,7 +123,7 @@ impl ForwardingCache {
         let entry = &mut self.entries[at];
         (entry.verdict, entry.epoch, entry.tally) = (verdict, epoch, tally);
         self.last = at;
-        self.count(at, weight);
+        count(entry, at, weight, &mut self.touched);
     }
 
     /// Appends the counts since the last drain to `cells`, names every local sender that was active, and
@@ -157,21 +154,6 @@ impl ForwardingCache {
     fn find(&self, key: FrameKey) -> Option<usize> {
         let at = self.table.find(self.hasher.hash_one(key), |at| self.entries[*at as usize].key == key)?;
         Some(*at as usize)
-    }
-
-    #[inline]
-    fn count(&mut self, at: usize, weight: Weight) {
-        let entry = &mut self.entries[at];
-        if entry.tally == Tally::Nothing {
-            return;
-        }
-        if entry.tally == Tally::Traffic {
-            entry.weight += weight;
-        }
-        if !entry.touched {
-            entry.touched = true;
-            self.touched.push(at as u32);
-        }
     }
 
     /// Makes room for a key; its entry is stale until the caller fills it.
@@ -228,6 +210,20 @@ impl ForwardingCache {
         let at = self.hand;
         self.hand = (at + 1) % self.entries.len();
         at
+    }
+}
+
+/// Counts a frame in the entry at `at`, which then is in the list of touched ones.
+#[inline]
+fn count(entry: &mut Entry, at: usize, weight: Weight, touched: &mut Vec<u32>) {
+    match entry.tally {
+        Tally::Nothing => return,
+        Tally::Activity => {}
+        Tally::Traffic => entry.weight += weight,
+    }
+    if !entry.touched {
+        entry.touched = true;
+        touched.push(at as u32);
     }
 }
 
