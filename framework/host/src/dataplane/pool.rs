@@ -4,8 +4,10 @@
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use vreserve_abi::{Offload, Pool, Slot};
+
+use crate::plugin::PoolRegion;
 
 /// Room for the largest super-frame, and every outer header before it.
 pub const SLOT_SIZE: usize = 68 << 10;
@@ -13,6 +15,7 @@ pub const SLOT_SIZE: usize = 68 << 10;
 pub const HEADROOM: usize = 256;
 
 /// A fixed number of slots. A slot is known by its number; its memory is reached through the pool only.
+/// Mapped for the rest of the process: plugins may have registered it with the kernel.
 pub struct SlotPool {
     base: NonNull<u8>,
     count: usize,
@@ -41,8 +44,12 @@ impl SlotPool {
     }
 
     /// The pool as plugins see it.
-    pub fn describe(&self) -> Pool {
-        Pool { base: self.base.as_ptr(), slot_size: SLOT_SIZE, count: self.count }
+    pub fn region(&self) -> PoolRegion {
+        // SAFETY: the memory is never unmapped; only the worker that owns the pool fills batches from it, one
+        // at a time, and no slot stands twice in a batch.
+        unsafe {
+            PoolRegion::new(Pool { base: self.base.as_ptr(), slot_size: SLOT_SIZE, count: self.count })
+        }
     }
 
     /// Slot number `index`, empty.
@@ -112,13 +119,6 @@ impl SlotPool {
         let index = (slot.buffer as usize).min(self.count - 1);
         let offset = (slot.offset as usize).min(SLOT_SIZE);
         (index * SLOT_SIZE + offset, (slot.len as usize).min(SLOT_SIZE - offset))
-    }
-}
-
-impl Drop for SlotPool {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `new` and nothing refers to it any more.
-        drop(unsafe { munmap(self.base.cast(), self.count * SLOT_SIZE) });
     }
 }
 
