@@ -9,7 +9,7 @@ use crate::error::{Error, Result, io_error};
 
 /// The program that runs a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
+pub(crate) enum Tool {
     /// iproute2's `ip`.
     Ip,
     /// iproute2's `tc`.
@@ -27,33 +27,33 @@ impl Tool {
 
 /// Commands for one program in one namespace, run in order up to the first that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// Who runs them.
-    pub tool: Tool,
+    pub(crate) tool: Tool,
     /// Where; `None` is the namespace of the caller.
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// The commands, without the program's name.
-    pub lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Batch {
     /// `ip` commands inside a namespace.
-    pub fn ip(namespace: &str, lines: Vec<String>) -> Self {
+    pub(crate) fn ip(namespace: &str, lines: Vec<String>) -> Self {
         Self { tool: Tool::Ip, namespace: Some(namespace.to_owned()), lines }
     }
 
     /// `tc` commands inside a namespace.
-    pub fn tc(namespace: &str, lines: Vec<String>) -> Self {
+    pub(crate) fn tc(namespace: &str, lines: Vec<String>) -> Self {
         Self { tool: Tool::Tc, namespace: Some(namespace.to_owned()), lines }
     }
 
     /// `ip` commands where the caller is.
-    pub fn ip_here(lines: Vec<String>) -> Self {
+    pub(crate) fn ip_here(lines: Vec<String>) -> Self {
         Self { tool: Tool::Ip, namespace: None, lines }
     }
 
     /// `tc` commands where the caller is.
-    pub fn tc_here(lines: Vec<String>) -> Self {
+    pub(crate) fn tc_here(lines: Vec<String>) -> Self {
         Self { tool: Tool::Tc, namespace: None, lines }
     }
 
@@ -61,7 +61,7 @@ impl Batch {
     ///
     /// `held` is a locked file: the program inherits it, so that the lock outlives a caller that is killed
     /// while the program still works.
-    pub fn run(&self, held: Option<&File>) -> Result<()> {
+    pub(crate) fn run(&self, held: Option<&File>) -> Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }

@@ -3,9 +3,10 @@
 //! Real namespaces, real queues, real switching; nothing here is simulated. What lives elsewhere: the
 //! framework itself, of which this crate knows nothing. It hands out namespaces, addresses and a socket.
 
-pub mod batch;
+mod batch;
 pub mod error;
 pub mod lab;
+mod link_state;
 pub mod mac;
 pub mod netns;
 pub mod odin;

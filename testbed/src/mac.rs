@@ -30,7 +30,8 @@ impl FromStr for Mac {
         let mut octets = [0_u8; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
+            let is_octet = |part: &&str| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
+            let part = parts.next().filter(is_octet).ok_or_else(wrong)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
         }
         if parts.next().is_some() || octets == [0; 6] {
@@ -79,9 +80,14 @@ mod tests {
 
     #[test]
     fn what_is_no_guest_address_is_refused() {
-        for text in
-            ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "0x:00:00:00:00:01", "01:00:5e:00:00:01", "+2:00:00:00:00:01"]
-        {
+        for text in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:02",
+            "0x:00:00:00:00:01",
+            "01:00:5e:00:00:01",
+            "+2:00:00:00:00:01",
+        ] {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }
     }

@@ -67,7 +67,8 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// The largest unit that divides the value.
 fn write(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)]) -> fmt::Result {
-    let (unit, multiple) = units.iter().find(|(_, multiple)| value % multiple == 0).unwrap_or(&units[3]);
+    let (unit, multiple) =
+        units.iter().find(|(_, multiple)| value.is_multiple_of(*multiple)).unwrap_or(&units[3]);
     write!(f, "{}{unit}", value / multiple)
 }
 

@@ -89,7 +89,10 @@ fn up(file: &std::path::Path, name: Option<String>) -> anyhow::Result<()> {
 
 fn down(name: &str) -> anyhow::Result<()> {
     let cleared = lab::down(name)?;
-    println!("lab {name} down: {} namespaces deleted, {} processes ended", cleared.namespaces, cleared.processes);
+    println!(
+        "lab {name} down: {} namespaces deleted, {} processes ended",
+        cleared.namespaces, cleared.processes
+    );
     Ok(())
 }
 
@@ -121,11 +124,8 @@ fn status(as_json: bool) -> anyhow::Result<()> {
 }
 
 fn report(state: &State) -> Value {
-    let namespaces: Vec<Value> = state
-        .namespaces
-        .iter()
-        .map(|name| json!({ "name": name, "present": netns::exists(name) }))
-        .collect();
+    let namespaces: Vec<Value> =
+        state.namespaces.iter().map(|name| json!({ "name": name, "present": netns::exists(name) })).collect();
     let processes: Vec<Value> = state
         .processes
         .iter()

@@ -120,8 +120,11 @@ fn check(file: LabFile) -> std::result::Result<LabSpec, Complaint> {
     let mut names = BTreeSet::from([COMMODITY.to_owned()]);
     let mtu = check_mtu(&file.commodity.mtu)?;
     let CommodityTable { rate, queue, subnet, .. } = file.commodity;
-    let networks: Vec<Network> =
-        file.network.into_iter().map(|table| network(table, &mut names)).collect::<std::result::Result<_, _>>()?;
+    let networks: Vec<Network> = file
+        .network
+        .into_iter()
+        .map(|table| network(table, &mut names))
+        .collect::<std::result::Result<_, _>>()?;
     let mut hosts = Vec::new();
     for (index, table) in file.host.into_iter().enumerate() {
         let address = nth_address(&subnet, index)?;
@@ -135,10 +138,7 @@ fn check(file: LabFile) -> std::result::Result<LabSpec, Complaint> {
     Ok(LabSpec { name: file.name.into_inner(), commodity, networks, hosts })
 }
 
-fn network(
-    table: NetworkTable,
-    names: &mut BTreeSet<String>,
-) -> std::result::Result<Network, Complaint> {
+fn network(table: NetworkTable, names: &mut BTreeSet<String>) -> std::result::Result<Network, Complaint> {
     check_name(&table.name, names)?;
     if TAKEN.contains(&table.name.as_ref().as_str()) || table.name.as_ref().starts_with("vg-") {
         return Err((table.name.span(), "hosts have an interface of this name already".to_owned()));
@@ -148,7 +148,9 @@ fn network(
     }
     let mut switches: Vec<String> = Vec::new();
     for SwitchTable { name } in table.switch {
-        if name.as_ref().is_empty() || name.as_ref().contains(char::is_whitespace) || switches.contains(name.as_ref())
+        if name.as_ref().is_empty()
+            || name.as_ref().contains(char::is_whitespace)
+            || switches.contains(name.as_ref())
         {
             return Err((name.span(), "a switch needs a name of its own, without blanks".to_owned()));
         }
@@ -210,7 +212,11 @@ fn guest(table: GuestTable, names: &mut BTreeSet<String>) -> std::result::Result
 pub(super) fn check_lab_name(name: &str) -> std::result::Result<(), String> {
     let fits = (1..=32).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if fits { Ok(()) } else { Err("a lab is named with up to 32 lower-case letters, digits and `_`".to_owned()) }
+    if fits {
+        Ok(())
+    } else {
+        Err("a lab is named with up to 32 lower-case letters, digits and `_`".to_owned())
+    }
 }
 
 fn check_name(name: &Spanned<String>, names: &mut BTreeSet<String>) -> std::result::Result<(), Complaint> {
@@ -220,7 +226,10 @@ fn check_name(name: &Spanned<String>, names: &mut BTreeSet<String>) -> std::resu
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !fits {
         let rule = "a letter first, then lower-case letters, digits and hyphens";
-        return Err((name.span(), format!("`{text}` is no name here: up to {LONGEST_NAME} characters, {rule}")));
+        return Err((
+            name.span(),
+            format!("`{text}` is no name here: up to {LONGEST_NAME} characters, {rule}"),
+        ));
     }
     if !names.insert(text.clone()) {
         return Err((name.span(), format!("{text} is the name of another member")));
@@ -259,7 +268,10 @@ fn check_macs(hosts: &[Host]) -> std::result::Result<(), String> {
     let mut seen = BTreeMap::new();
     for guest in hosts.iter().flat_map(|host| &host.guests) {
         if let Some(other) = seen.insert(guest.mac, &guest.name) {
-            return Err(format!("guests {other} and {} have the same Ethernet address {}", guest.name, guest.mac));
+            return Err(format!(
+                "guests {other} and {} have the same Ethernet address {}",
+                guest.name, guest.mac
+            ));
         }
     }
     Ok(())

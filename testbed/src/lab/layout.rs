@@ -11,6 +11,9 @@ use super::spec::{COMMODITY, Commodity, GUEST_MTU, Guest, GuestInterface, Host, 
 use crate::batch::Batch;
 use crate::units::{BitsPerSecond, Bytes};
 
+/// Beyond any interface index that a lab's host reaches.
+const FIRST_PORT_INDEX: usize = 100_000;
+
 /// The batch that makes the namespaces, empty.
 pub(super) fn namespaces(lab: &LabSpec) -> Batch {
     Batch::ip_here(lab.namespaces().iter().map(|namespace| format!("netns add {namespace}")).collect())
@@ -25,7 +28,8 @@ pub(super) fn contents(lab: &LabSpec) -> Vec<Batch> {
     for host in &lab.hosts {
         let namespace = lab.namespace(&host.name);
         batches.push(Batch::ip(&namespace, inside_host(lab, host)));
-        batches.push(Batch::tc(&namespace, vec![rate_limit("inet0", lab.commodity.rate, lab.commodity.queue)]));
+        batches
+            .push(Batch::tc(&namespace, vec![rate_limit("inet0", lab.commodity.rate, lab.commodity.queue)]));
     }
     for (_, guest) in lab.guests() {
         batches.push(Batch::ip(&lab.namespace(&guest.name), inside_guest(guest)));
@@ -42,8 +46,9 @@ pub(crate) fn rate_limit(interface: &str, rate: BitsPerSecond, queue: Bytes) -> 
 
 fn commodity(lab: &LabSpec) -> Vec<String> {
     let mut lines = vec!["link set lo up".to_owned(), bridge("br0"), "link set br0 up".to_owned()];
-    for host in &lab.hosts {
-        lines.extend(port(&format!("c-{}", host.name), "inet0", "br0", &lab.namespace(&host.name), lab.commodity.mtu));
+    for (nth, host) in lab.hosts.iter().enumerate() {
+        let namespace = lab.namespace(&host.name);
+        lines.extend(port(nth, &format!("c-{}", host.name), "inet0", "br0", &namespace, lab.commodity.mtu));
     }
     lines
 }
@@ -55,14 +60,35 @@ fn commodity_rates(lab: &LabSpec) -> Vec<String> {
 
 fn optical(lab: &LabSpec, network: &Network) -> Vec<String> {
     let mut lines = vec!["link set lo up".to_owned()];
-    for host in lab.hosts.iter().filter(|host| host.attachments.contains_key(&network.name)) {
+    for (nth, host) in attached(lab, network).enumerate() {
         let switch_port = format!("p-{}", host.name);
         lines.push(bridge(&switch_port));
         lines.push(format!("link set {switch_port} up"));
         let namespace = lab.namespace(&host.name);
-        lines.extend(port(&format!("h-{}", host.name), &network.name, &switch_port, &namespace, network.mtu));
+        let name = format!("h-{}", host.name);
+        lines.extend(port(nth, &name, &network.name, &switch_port, &namespace, network.mtu));
     }
     lines
+}
+
+/// The interfaces that must carry frames before the lab counts as up, by namespace.
+pub(super) fn carrying(lab: &LabSpec) -> Vec<(String, Vec<String>)> {
+    let ports = lab.hosts.iter().map(|host| format!("c-{}", host.name)).collect();
+    let mut all = vec![(lab.namespace(COMMODITY), ports)];
+    for network in &lab.networks {
+        let ports = attached(lab, network).map(|host| format!("h-{}", host.name)).collect();
+        all.push((lab.namespace(&network.name), ports));
+    }
+    for host in &lab.hosts {
+        let own = std::iter::once("inet0".to_owned()).chain(host.attachments.keys().cloned());
+        all.push((lab.namespace(&host.name), own.collect()));
+    }
+    all
+}
+
+fn attached<'a>(lab: &'a LabSpec, network: &Network) -> impl Iterator<Item = &'a Host> {
+    let name = network.name.clone();
+    lab.hosts.iter().filter(move |host| host.attachments.contains_key(&name))
 }
 
 /// A bridge that forwards and does nothing else: no multicast snooping, no queries of its own.
@@ -71,9 +97,14 @@ pub(crate) fn bridge(name: &str) -> String {
 }
 
 /// A veth pair from a port of `bridge` here to `interface` in the host's namespace.
-fn port(name: &str, interface: &str, bridge: &str, namespace: &str, mtu: u32) -> [String; 2] {
+///
+/// The kernel processes a veth's carrier at once only if the two ends differ in interface index, else up to a
+/// second later; ends in different namespaces easily have the same, so the port's index is set out of reach.
+fn port(nth: usize, name: &str, interface: &str, bridge: &str, namespace: &str, mtu: u32) -> [String; 2] {
+    let index = FIRST_PORT_INDEX + nth;
+    let peer = format!("peer name {interface} mtu {mtu} netns {namespace}");
     [
-        format!("link add {name} mtu {mtu} type veth peer name {interface} mtu {mtu} netns {namespace}"),
+        format!("link add {name} index {index} mtu {mtu} type veth {peer}"),
         format!("link set {name} master {bridge} up"),
     ]
 }

@@ -3,8 +3,8 @@
 //! Order matters for crash safety. Up: lock, state file, namespaces, contents. Down: processes, namespaces,
 //! state file. Whatever the state file names may exist; nothing that it does not name is ever touched.
 
-pub mod file;
-pub mod layout;
+mod file;
+pub(crate) mod layout;
 pub mod process;
 pub mod spec;
 pub mod state;
@@ -17,7 +17,7 @@ use nix::unistd::geteuid;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result, io_error};
-use crate::netns;
+use crate::{link_state, netns};
 use process::Process;
 use spec::LabSpec;
 use state::{Lock, State};
@@ -178,7 +178,10 @@ fn make(spec: &LabSpec, lock: &Lock) -> Result<()> {
     for namespace in spec.namespaces() {
         netns::inside(&namespace, apply_settings)?.map_err(io_error("set up", namespace))?;
     }
-    layout::contents(spec).iter().try_for_each(|batch| batch.run(Some(lock.file())))
+    layout::contents(spec).iter().try_for_each(|batch| batch.run(Some(lock.file())))?;
+    layout::carrying(spec)
+        .iter()
+        .try_for_each(|(namespace, names)| link_state::wait_until_carrying(Some(namespace), names))
 }
 
 fn apply_settings() -> std::io::Result<()> {

@@ -92,8 +92,10 @@ fn inside(networks: &BTreeSet<(u64, u64)>) -> Vec<i32> {
     let own = std::process::id().cast_signed();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| *pid != own && start_time(*pid).is_some() && network_of(*pid).is_some_and(|id| networks.contains(&id)))
-        .collect()
+    pids.filter(|pid| {
+        *pid != own && start_time(*pid).is_some() && network_of(*pid).is_some_and(|id| networks.contains(&id))
+    })
+    .collect()
 }
 
 fn network_of(pid: i32) -> Option<(u64, u64)> {

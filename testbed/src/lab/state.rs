@@ -45,7 +45,8 @@ pub fn recorded() -> Result<Vec<String>> {
         Err(error) => return Err(io_error("list", directory.display())(error)),
     };
     let files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = files.filter_map(|file| Some(file.strip_suffix(".json")?.to_owned())).collect();
+    let mut names: Vec<String> =
+        files.filter_map(|file| Some(file.strip_suffix(".json")?.to_owned())).collect();
     names.sort();
     Ok(names)
 }
