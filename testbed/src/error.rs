@@ -19,6 +19,14 @@ pub enum Error {
         /// What is wrong, and a suggestion where there is one.
         message: String,
     },
+    /// The lab file cannot be read.
+    #[error("{}: cannot be read", file.display())]
+    Unreadable {
+        /// The file as the operator named it.
+        file: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A system call on a file, a namespace or a process failed.
     #[error("{operation} {object}")]
     Io {
@@ -84,6 +92,13 @@ pub enum Error {
         /// One line.
         reason: String,
     },
+}
+
+impl Error {
+    /// Whether the operator's lab file is to blame, for which programs exit with 2.
+    pub fn is_wrong_file(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Unreadable { .. })
+    }
 }
 
 /// Result of the testbed library.

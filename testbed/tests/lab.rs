@@ -31,7 +31,10 @@ switch = [{ name = "chicago" }]
 name = "alpha"
 role = "proxy"
 attach = { omninet = "chicago" }
-guest = [{ name = "a1", address = "10.1.0.1/24" }, { name = "v1", address = "10.1.0.2/24", interface = "veth" }]
+guest = [
+    { name = "a1", address = "10.1.0.1/24" },
+    { name = "v1", address = "10.1.0.2/24", interface = "veth" },
+]
 [[host]]
 name = "beta"
 attach = { omninet = "chicago" }

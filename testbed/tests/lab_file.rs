@@ -65,7 +65,7 @@ fn each_wrong_file_is_named_by_line_and_column() {
     let cases = [
         ("rate = \"100mbit\"", "rate = ", 3, 8, ""),
         ("name = \"right\"", "name = \"not-right\"", 1, 8, "lower-case"),
-        ("lambdas = 4", "lambda = 4", 10, 1, "unknown field `lambda`"),
+        ("lambdas = 4", "lambda = 4", 10, 1, "did you mean lambdas?"),
         ("lambdas = 4", "lambdas = \"4\"", 10, 11, "invalid type"),
         ("lambdas = 4", "lambdas = 0", 10, 11, "1 to 1000"),
         ("rate = \"1gbit\"", "rate = \"1 gbit\"", 8, 8, "is not a rate"),
@@ -76,8 +76,10 @@ fn each_wrong_file_is_named_by_line_and_column() {
         ("name = \"a2\"", "name = \"a-very-long-name\"", 23, 8, "up to 12 characters"),
         ("address = \"10.1.0.2/24\"", "address = \"10.1.0.2/99\"", 24, 11, ""),
         ("mac = \"02", "mac = \"03", 25, 7, "group address"),
-        ("role = \"proxy\"", "role = \"prozy\"", 15, 8, "unknown variant"),
+        ("role = \"proxy\"", "role = \"prozy\"", 15, 8, "did you mean proxy?"),
         ("\"198.51.100.0/29\"", "\"198.51.100.0/32\"", 4, 10, "no address for host number 2"),
+        ("\"10.10.0.0/24\"", "\"198.51.0.0/16\"", 9, 10, "overlaps 198.51.100.0/29"),
+        ("\"10.1.0.2/24\"", "\"10.1.0.1/24\"", 1, 8, "guests a1 and a2 have the same address"),
         ("name = \"omninet\"", "name = \"inet0\"", 6, 8, "interface of this name"),
     ];
     for (right, wrong, line, column, words) in cases {
@@ -119,4 +121,8 @@ fn the_command_line_exits_with_2_and_makes_nothing() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("wrong.toml:10:1: "));
     assert!(!directory.path().join("state").exists());
+    let missing =
+        Command::new(env!("CARGO_BIN_EXE_vreserve-lab")).args(["up", "no-such.toml"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such.toml: cannot be read: No such file"));
 }

@@ -61,7 +61,6 @@ struct Network {
     server: Child,
     socket: PathBuf,
     scale: &'static str,
-    // Last: the lab goes down after the directory of the socket is no longer needed.
     _directory: tempfile::TempDir,
     lab: Lab,
 }
@@ -258,6 +257,28 @@ fn a_server_that_ends_leaves_no_light_and_its_clients_without_a_path() {
     assert!(network.is_dark("alpha", "beta", BETA) && !network.socket.exists());
     let output = network.oclient(&["-c", ALPHA, BETA, "1", "0"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}
+
+#[test]
+fn a_server_that_ends_in_the_middle_says_so_and_undoes_it() {
+    if !can_run() {
+        return;
+    }
+    let mut network = Network::up("middle", "0.5");
+    let create = |source, lambda| {
+        network.client(&["-c", source, DELTA, lambda, "0"]).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let clients = [create(ALPHA, "1"), create(BETA, "2")];
+    eventually("a request runs", || network.lit_interfaces() > 0);
+    assert!(network.end_server(Signal::SIGTERM).success());
+    for client in clients {
+        let output = client.wait_with_output().unwrap();
+        // The second may not have been let in any more.
+        let is_refused =
+            output.status.code() == Some(1) && stderr(&output).contains("refused: shutting-down");
+        assert!(is_refused || output.status.code() == Some(3), "{}", stderr(&output));
+    }
+    assert_eq!(network.lit_interfaces(), 0);
 }
 
 #[test]

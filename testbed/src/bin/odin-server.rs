@@ -2,6 +2,7 @@
 //!
 //! Exit code 0 after SIGTERM or SIGINT, 1 failed, 2 wrong usage or lab file.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ struct Arguments {
     #[arg(long)]
     socket: PathBuf,
     /// Multiplies the original's delays; 1 is real time.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value = "1", value_parser = time_scale)]
     time_scale: f64,
     /// Configure a path's switches all at once, which the original could not.
     #[arg(long)]
@@ -44,12 +45,17 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_coloured = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_coloured)
+        .with_writer(std::io::stderr)
+        .init();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("odin-server: {error:#}");
-            let is_wrong_file = matches!(error.downcast_ref(), Some(Error::File { .. }));
+            let is_wrong_file = error.downcast_ref().is_some_and(Error::is_wrong_file);
             ExitCode::from(if is_wrong_file { 2 } else { 1 })
         }
     }
@@ -64,6 +70,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let lab = lab_of(&arguments.lab.context("no lab")?)?;
     let network = arguments.network.context("no network")?;
     Ok(serve(ServerConfig { lab, network, socket: arguments.socket, timing })?)
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    Timing::new(scale, SwitchOrder::default()).map(|_| scale)
 }
 
 fn lab_of(given: &Path) -> anyhow::Result<LabSpec> {

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("vreserve-lab: {error:#}");
-            let is_wrong_file = matches!(error.downcast_ref(), Some(Error::File { .. }));
+            let is_wrong_file = error.downcast_ref().is_some_and(Error::is_wrong_file);
             ExitCode::from(if is_wrong_file { 2 } else { 1 })
         }
     }

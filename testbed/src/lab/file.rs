@@ -98,14 +98,22 @@ fn default_mtu() -> Spanned<u32> {
 
 /// Where in the text, and what is wrong there.
 type Complaint = (Range<usize>, String);
+type Checked<T> = std::result::Result<T, Complaint>;
 
 /// Reads and checks a lab file's text.
 pub(super) fn parse(text: &str, path: &Path) -> Result<LabSpec> {
     let file: LabFile = toml::from_str(text).map_err(|error| {
-        let message = error.message().lines().next().unwrap_or("not a lab file").to_owned();
+        let message = with_suggestion(error.message().lines().next().unwrap_or("not a lab file"));
         positioned(text, path, (error.span().unwrap_or(0..0), message))
     })?;
     check(file).map_err(|complaint| positioned(text, path, complaint))
+}
+
+/// The parser names the unknown word and those it expected, each in backquotes: say which looks like it.
+fn with_suggestion(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let like = quoted.next().and_then(|word| suggest(word, quoted));
+    format!("{message}{}", hint(&like))
 }
 
 fn positioned(text: &str, path: &Path, (span, message): Complaint) -> Error {
@@ -115,10 +123,11 @@ fn positioned(text: &str, path: &Path, (span, message): Complaint) -> Error {
     Error::File { file: path.to_owned(), line, column, message }
 }
 
-fn check(file: LabFile) -> std::result::Result<LabSpec, Complaint> {
+fn check(file: LabFile) -> Checked<LabSpec> {
     check_lab_name(file.name.as_ref()).map_err(|message| (file.name.span(), message))?;
     let mut names = BTreeSet::from([COMMODITY.to_owned()]);
     let mtu = check_mtu(&file.commodity.mtu)?;
+    check_subnets(&file)?;
     let CommodityTable { rate, queue, subnet, .. } = file.commodity;
     let networks: Vec<Network> = file
         .network
@@ -133,12 +142,12 @@ fn check(file: LabFile) -> std::result::Result<LabSpec, Complaint> {
         }
         hosts.push(host(table, address, index, &networks, &mut names)?);
     }
-    check_macs(&hosts).map_err(|message| (file.name.span(), message))?;
+    check_guests(&hosts).map_err(|message| (file.name.span(), message))?;
     let commodity = Commodity { rate, queue, subnet: subnet.into_inner(), mtu };
     Ok(LabSpec { name: file.name.into_inner(), commodity, networks, hosts })
 }
 
-fn network(table: NetworkTable, names: &mut BTreeSet<String>) -> std::result::Result<Network, Complaint> {
+fn network(table: NetworkTable, names: &mut BTreeSet<String>) -> Checked<Network> {
     check_name(&table.name, names)?;
     if TAKEN.contains(&table.name.as_ref().as_str()) || table.name.as_ref().starts_with("vg-") {
         return Err((table.name.span(), "hosts have an interface of this name already".to_owned()));
@@ -146,24 +155,8 @@ fn network(table: NetworkTable, names: &mut BTreeSet<String>) -> std::result::Re
     if !(1..=1000).contains(table.lambdas.as_ref()) {
         return Err((table.lambdas.span(), "a fibre carries 1 to 1000 lambdas".to_owned()));
     }
-    let mut switches: Vec<String> = Vec::new();
-    for SwitchTable { name } in table.switch {
-        if name.as_ref().is_empty()
-            || name.as_ref().contains(char::is_whitespace)
-            || switches.contains(name.as_ref())
-        {
-            return Err((name.span(), "a switch needs a name of its own, without blanks".to_owned()));
-        }
-        switches.push(name.into_inner());
-    }
-    for fibre in &table.fibres {
-        let (a, b) = fibre.as_ref();
-        known_switch(a, &switches).map_err(|message| (fibre.span(), message))?;
-        known_switch(b, &switches).map_err(|message| (fibre.span(), message))?;
-        if a == b {
-            return Err((fibre.span(), "a fibre joins two different switches".to_owned()));
-        }
-    }
+    let switches = switch_names(table.switch)?;
+    check_fibres(&table.fibres, &switches)?;
     Ok(Network {
         mtu: check_mtu(&table.mtu)?,
         name: table.name.into_inner(),
@@ -177,13 +170,38 @@ fn network(table: NetworkTable, names: &mut BTreeSet<String>) -> std::result::Re
     })
 }
 
+fn switch_names(tables: Vec<SwitchTable>) -> Checked<Vec<String>> {
+    let mut switches: Vec<String> = Vec::new();
+    for SwitchTable { name } in tables {
+        let text = name.as_ref();
+        if text.is_empty() || text.contains(char::is_whitespace) || switches.contains(text) {
+            return Err((name.span(), "a switch needs a name of its own, without blanks".to_owned()));
+        }
+        switches.push(name.into_inner());
+    }
+    Ok(switches)
+}
+
+fn check_fibres(fibres: &[Spanned<(String, String)>], switches: &[String]) -> Checked<()> {
+    for fibre in fibres {
+        let (a, b) = fibre.as_ref();
+        for end in [a, b] {
+            known_switch(end, switches).map_err(|message| (fibre.span(), message))?;
+        }
+        if a == b {
+            return Err((fibre.span(), "a fibre joins two different switches".to_owned()));
+        }
+    }
+    Ok(())
+}
+
 fn host(
     table: HostTable,
     commodity: Ipv4Net,
     index: usize,
     networks: &[Network],
     names: &mut BTreeSet<String>,
-) -> std::result::Result<Host, Complaint> {
+) -> Checked<Host> {
     check_name(&table.name, names)?;
     let mut attachments = BTreeMap::new();
     for (network, switch) in table.attach {
@@ -201,7 +219,7 @@ fn host(
     Ok(Host { name: table.name.into_inner(), role: table.role, commodity, attachments, guests })
 }
 
-fn guest(table: GuestTable, names: &mut BTreeSet<String>) -> std::result::Result<Guest, Complaint> {
+fn guest(table: GuestTable, names: &mut BTreeSet<String>) -> Checked<Guest> {
     check_name(&table.name, names)?;
     let address = table.address.into_inner();
     let mac = table.mac.map_or_else(|| Mac::of_guest(table.name.as_ref()), Spanned::into_inner);
@@ -219,7 +237,7 @@ pub(super) fn check_lab_name(name: &str) -> std::result::Result<(), String> {
     }
 }
 
-fn check_name(name: &Spanned<String>, names: &mut BTreeSet<String>) -> std::result::Result<(), Complaint> {
+fn check_name(name: &Spanned<String>, names: &mut BTreeSet<String>) -> Checked<()> {
     let text = name.as_ref();
     let fits = (1..=LONGEST_NAME).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -237,7 +255,7 @@ fn check_name(name: &Spanned<String>, names: &mut BTreeSet<String>) -> std::resu
     Ok(())
 }
 
-fn check_mtu(mtu: &Spanned<u32>) -> std::result::Result<u32, Complaint> {
+fn check_mtu(mtu: &Spanned<u32>) -> Checked<u32> {
     let value = *mtu.as_ref();
     // 576 is what every IPv4 host must take (RFC 791); 65535 is the most a veth does.
     if (576..=65535).contains(&value) {
@@ -256,7 +274,7 @@ fn known_switch(name: &str, switches: &[String]) -> std::result::Result<(), Stri
 }
 
 /// The address of the host with this index, with the subnet's prefix length.
-fn nth_address(subnet: &Spanned<Ipv4Net>, index: usize) -> std::result::Result<Ipv4Net, Complaint> {
+fn nth_address(subnet: &Spanned<Ipv4Net>, index: usize) -> Checked<Ipv4Net> {
     let net = subnet.as_ref();
     let address: Option<Ipv4Addr> = net.hosts().nth(index);
     address
@@ -264,14 +282,30 @@ fn nth_address(subnet: &Spanned<Ipv4Net>, index: usize) -> std::result::Result<I
         .ok_or_else(|| (subnet.span(), format!("{net} has no address for host number {}", index + 1)))
 }
 
-fn check_macs(hosts: &[Host]) -> std::result::Result<(), String> {
-    let mut seen = BTreeMap::new();
+/// Overlapping subnets would make a host send on the wrong interface.
+fn check_subnets(file: &LabFile) -> Checked<()> {
+    let mut seen = vec![*file.commodity.subnet.as_ref()];
+    for subnet in file.network.iter().map(|network| &network.subnet) {
+        let net = *subnet.as_ref();
+        if let Some(other) = seen.iter().find(|other| other.contains(&net) || net.contains(*other)) {
+            return Err((subnet.span(), format!("{net} overlaps {other}")));
+        }
+        seen.push(net);
+    }
+    Ok(())
+}
+
+fn check_guests(hosts: &[Host]) -> std::result::Result<(), String> {
+    let (mut macs, mut addresses) = (BTreeMap::new(), BTreeMap::new());
     for guest in hosts.iter().flat_map(|host| &host.guests) {
-        if let Some(other) = seen.insert(guest.mac, &guest.name) {
+        if let Some(other) = macs.insert(guest.mac, &guest.name) {
             return Err(format!(
                 "guests {other} and {} have the same Ethernet address {}",
                 guest.name, guest.mac
             ));
+        }
+        if let Some(other) = addresses.insert(guest.address.addr(), &guest.name) {
+            return Err(format!("guests {other} and {} have the same address {}", guest.name, guest.address));
         }
     }
     Ok(())

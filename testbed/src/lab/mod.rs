@@ -51,8 +51,8 @@ impl Lab {
     /// Brings a lab up.
     ///
     /// # Errors
-    /// [`Error::AlreadyUp`], [`Error::ForeignNamespace`], [`Error::NotRoot`], or what `ip` and `tc` said; after
-    /// an error nothing is left.
+    /// [`Error::AlreadyUp`], [`Error::ForeignNamespace`], [`Error::NotRoot`], or what `ip` and `tc` said;
+    /// after an error nothing is left.
     pub fn up(spec: LabSpec) -> Result<Self> {
         if !geteuid().is_root() {
             return Err(Error::NotRoot);
@@ -107,8 +107,8 @@ impl Lab {
         netns::inside(&self.spec.member_namespace(member)?, work)
     }
 
-    /// Starts a process in a member's namespace, in a process group of its own, and records it, so that `down`
-    /// ends it. The caller may end it earlier and owns the wait.
+    /// Starts a process in a member's namespace, in a process group of its own, and records it, so that
+    /// `down` ends it. The caller may end it earlier and owns the wait.
     pub fn spawn(&self, member: &str, command: &mut Command) -> Result<Child> {
         let program = describe(command);
         command.process_group(0);

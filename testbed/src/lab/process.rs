@@ -40,7 +40,7 @@ impl Process {
 /// Start time of a running process.
 pub(super) fn start_time(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command, field 2, may hold anything, also blanks and parentheses; fields 3 and on follow the last one.
+    // The command, field 2, may hold anything, also blanks and parentheses; the rest follows the last one.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }

@@ -10,11 +10,11 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::file;
-use crate::error::{Error, Result, io_error, suggest};
+use crate::error::{Error, Result, suggest};
 use crate::mac::Mac;
 use crate::units::{BitsPerSecond, Bytes};
 
-/// Largest frame of a guest, without the Ethernet header: 1500 less the 50 bytes of a VXLAN header (RFC 7348).
+/// Largest frame of a guest, without the Ethernet header: 1500 less the 50 bytes that VXLAN adds (RFC 7348).
 pub const GUEST_MTU: u32 = 1450;
 
 /// Member name of the commodity network's switch.
@@ -140,9 +140,10 @@ impl LabSpec {
     /// Reads and checks a lab file.
     ///
     /// # Errors
-    /// [`Error::File`] with line and column; [`Error::Io`] when it cannot be read.
+    /// [`Error::File`] with line and column; [`Error::Unreadable`].
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(io_error("read", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Unreadable { file: path.to_owned(), source })?;
         file::parse(&text, path)
     }
 

@@ -1,5 +1,5 @@
 //! The optical network as the server knows it: ports, switches, fibres, and which lambda carries what. Pure:
-//! it admits or refuses; [`super::switching`] carries it out.
+//! it admits or refuses; `switching` carries it out.
 //!
 //! A lambda of a fibre carries one path, and a path has the same lambda on all its fibres. Two ends have at
 //! most one path, whichever way round it was asked for.

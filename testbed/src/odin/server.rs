@@ -1,15 +1,14 @@
-//! The server: a unix socket, one thread per waiting client, and one worker that configures one path at a time,
-//! as the original did. Requests queue; a client that goes away does not stop its request, which is what makes
-//! an outcome unknown to it.
+//! The server: a unix socket, a thread per waiting client, and one worker that configures one path at a time,
+//! as the original did. Requests queue; a client that goes away does not stop its request, which is what
+//! makes an outcome unknown to it.
 
 use std::fs::{File, Permissions};
 use std::io::BufReader;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -26,6 +25,8 @@ use crate::netns;
 
 /// Clients served at once; more are turned away.
 const MOST_CLIENTS: usize = 64;
+/// How long an ending server waits for its clients to take their answers.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -67,8 +68,9 @@ pub fn serve(config: ServerConfig) -> Result<()> {
     let (queue, jobs) = mpsc::channel();
     let worker = Worker::new(fabric.clone(), network, config.timing, stop.clone());
     let worker = std::thread::spawn(move || work(&worker, &jobs));
-    let clients = queue.clone();
-    std::thread::spawn(move || accept(&listener, &clients, &fabric));
+    let clients = Arc::new(Clients::default());
+    let door = Door { queue: queue.clone(), fabric, clients: clients.clone() };
+    std::thread::spawn(move || accept(&listener, &door));
     tracing::info!(network = config.network, socket = %config.socket.display(), "serving");
 
     signals.wait().map_err(|errno| io_error("wait for", "signals")(errno.into()))?;
@@ -76,6 +78,7 @@ pub fn serve(config: ServerConfig) -> Result<()> {
     let _ = queue.send(None);
     worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let _ = std::fs::remove_file(&config.socket);
+    clients.wait_until_none(FAREWELL);
     switching::remove_all()
 }
 
@@ -119,29 +122,35 @@ fn listen(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-fn accept(listener: &UnixListener, queue: &Sender<Option<Job>>, fabric: &Arc<Mutex<Fabric>>) {
-    let clients = Arc::new(AtomicUsize::new(0));
+/// What a client's thread needs.
+#[derive(Clone)]
+struct Door {
+    queue: Sender<Option<Job>>,
+    fabric: Arc<Mutex<Fabric>>,
+    clients: Arc<Clients>,
+}
+
+fn accept(listener: &UnixListener, door: &Door) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
-        if clients.load(Ordering::Relaxed) >= MOST_CLIENTS {
+        let Some(place) = Clients::admit(&door.clients) else {
             tracing::warn!("client turned away: {MOST_CLIENTS} are waiting");
             continue;
-        }
-        clients.fetch_add(1, Ordering::Relaxed);
-        let (queue, fabric, clients) = (queue.clone(), fabric.clone(), clients.clone());
+        };
+        let door = door.clone();
         std::thread::spawn(move || {
-            handle_client(&stream, &queue, &fabric);
-            clients.fetch_sub(1, Ordering::Relaxed);
+            handle_client(&stream, &door);
+            drop(place);
         });
     }
 }
 
-fn handle_client(stream: &UnixStream, queue: &Sender<Option<Job>>, fabric: &Mutex<Fabric>) {
+fn handle_client(stream: &UnixStream, door: &Door) {
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let reply = match read_line::<Request>(BufReader::new(stream)) {
-        Ok(Request::List) => Reply::Paths(lock(fabric).reports()),
-        Ok(request) => enqueue(request, queue),
+        Ok(Request::List) => Reply::Paths(lock(&door.fabric).reports()),
+        Ok(request) => enqueue(request, &door.queue),
         // Somebody looked whether we are alive.
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
         Err(error) => Reply::Refused(Refusal::BadRequest { reason: error.to_string() }),
@@ -161,4 +170,38 @@ fn enqueue(request: Request, queue: &Sender<Option<Job>>) -> Reply {
 /// A thread that panicked leaves the paths as they are; the others go on.
 pub(super) fn lock(fabric: &Mutex<Fabric>) -> MutexGuard<'_, Fabric> {
     fabric.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many clients are being served.
+#[derive(Debug, Default)]
+struct Clients {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// One client's place, given up when dropped.
+struct Place(Arc<Clients>);
+
+impl Clients {
+    /// A place, if there is one.
+    fn admit(clients: &Arc<Self>) -> Option<Place> {
+        let mut count = clients.count.lock().unwrap_or_else(PoisonError::into_inner);
+        (*count < MOST_CLIENTS).then(|| {
+            *count += 1;
+            Place(clients.clone())
+        })
+    }
+
+    /// Waits until every client has its answer, or `patience` is over.
+    fn wait_until_none(&self, patience: Duration) {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.changed.wait_timeout_while(count, patience, |count| *count > 0);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.changed.notify_all();
+    }
 }

@@ -1,4 +1,4 @@
-//! What the real tests share: the visible skip, names of their own, and traffic that is seen to arrive or not.
+//! What the real tests share: the visible skip, names of their own, and traffic that arrives or does not.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
