@@ -1,1 +1,18 @@
-//! The pure core: frames, rules, cache, matrix, overlay, plan, reservations; no I/O, no clock.
+//! The pure core of VRESERVE: what happens to a frame, and what the lead decides.
+//!
+//! No I/O, no clock, no thread, no unsafe code: time comes in as a [`Timestamp`](vreserve_model::Timestamp),
+//! effects go out as values. The host is the thin shell around it.
+//!
+//! Data plane, in the order a frame meets it: `frame`, `forward`, `cache`, `rules`, [`drops`];
+//! at a planned cut-over [`switch`]; between two nodes [`signal`], [`liveness`] and [`probe`].
+//! Control plane: `matrix`, [`overlay`], `plan`, `reservation`, `lead`.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod drops;
+pub mod ids;
+pub mod liveness;
+pub mod overlay;
+pub mod probe;
+pub mod signal;
+pub mod switch;

@@ -23,7 +23,8 @@ pub(crate) fn can_run() -> bool {
         return true;
     };
     let test = std::thread::current().name().unwrap_or("test").to_owned();
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
+    // One write, so that concurrent tests do not tear the line apart.
+    let _ = std::io::stderr().write_all(format!("\nSKIPPED: {test}: {reason}\n").as_bytes());
     false
 }
 

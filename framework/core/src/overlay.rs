@@ -1,0 +1,57 @@
+//! The overlay as one node must realise it: its links and the ways of pairs and guests.
+//!
+//! The lead sends each node the whole of its part under a growing revision; the node compares it with
+//! what it has and applies the difference. Nothing here says how.
+
+use serde::{Deserialize, Serialize};
+use vreserve_model::MacAddr;
+
+use crate::ids::{LinkClass, LinkId};
+
+/// One link as one of its two nodes must set it up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OverlayLink {
+    /// The identity that both ends use.
+    pub id: LinkId,
+    /// What the link is for.
+    pub class: LinkClass,
+    /// The name of the node at the far end.
+    pub far_node: String,
+    /// The local endpoint, by its name in this node's configuration.
+    pub endpoint: String,
+    /// The far endpoint's underlay address in the link plugin's own terms, such as `10.10.0.2:4789`.
+    pub far_address: String,
+}
+
+/// The way one (source, destination) pair of guests takes out of this node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PairWay {
+    /// The sending guest, local to this node.
+    pub source: MacAddr,
+    /// The receiving guest.
+    pub destination: MacAddr,
+    /// The circuit link its frames take instead of the star.
+    pub link: LinkId,
+}
+
+/// Where a remote guest is found from this node (the proxy's directory of the star).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GuestWay {
+    /// The guest.
+    pub guest: MacAddr,
+    /// The star link towards its node.
+    pub link: LinkId,
+}
+
+/// The whole of one node's part in the overlay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeOverlay {
+    /// Grows with every change; a node ignores a revision that is not newer than its own.
+    pub revision: u64,
+    /// The links, by id.
+    pub links: Vec<OverlayLink>,
+    /// Pairs that take a circuit.
+    pub pairs: Vec<PairWay>,
+    /// Remote guests by star link; empty on all nodes but the proxy.
+    pub guests: Vec<GuestWay>,
+}

@@ -1,0 +1,2 @@
+//! Control.
+pub mod session;
