@@ -14,7 +14,7 @@ use vreserve_model::{MacAddr, Timestamp};
 use crate::ids::LinkId;
 
 /// The EtherType of signals: IEEE 802 Local Experimental EtherType 1. Guests may not use it.
-pub const SIGNAL_ETHERTYPE: u16 = 0x88B5;
+pub use crate::frame::SIGNAL_ETHERTYPE;
 
 /// Source and destination of signals that end at the far node of a link; no guest may own it.
 pub const SIGNAL_STATION: MacAddr = MacAddr([0x02, 0x56, 0x52, 0x00, 0x00, 0x01]);
