@@ -5,10 +5,13 @@
 //!
 //! Data plane, in the order a frame meets it: `frame`, `forward`, `cache`, `rules`, [`drops`];
 //! at a planned cut-over `switch`; between two nodes `signal` and `liveness`.
-//! Control plane: `matrix`, [`overlay`], `plan`, `reservation`, `lead`.
+//! Control plane: `matrix`, [`overlay`], [`plan`], [`reservation`], [`lead`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod drops;
 pub mod ids;
+pub mod lead;
 pub mod overlay;
+pub mod plan;
+pub mod reservation;
