@@ -5,6 +5,7 @@
 //! [`lead`](crate::lead)'s business. The star is not part of a layout: it is there before and after.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 use vreserve_model::{BitsPerSecond, MacAddr, Wanted, WantedLink, link_key};
@@ -94,10 +95,12 @@ impl Layout {
             let pair = PairKey { source: rule.source, destination: rule.destination };
             if !layout.links.contains_key(&link) {
                 left_out.push(format!("{}: no link to {} on {}", rule.node, rule.next, rule.network));
-            } else if layout.ways.contains_key(&pair) {
-                left_out.push(format!("{}: {} to {} has two ways", rule.node, rule.source, rule.destination));
-            } else {
-                layout.ways.insert(pair, Way { node: rule.node.clone(), link });
+                continue;
+            }
+            match layout.ways.entry(pair) {
+                Entry::Vacant(entry) => drop(entry.insert(Way { node: rule.node.clone(), link })),
+                Entry::Occupied(_) => left_out
+                    .push(format!("{}: {} to {} has two ways", rule.node, rule.source, rule.destination)),
             }
         }
         (layout, left_out)

@@ -16,7 +16,7 @@ use ReservationEvent::{
     Reported, Submit,
 };
 use ReservationState::{
-    Active, Activating, Booked, Degraded, Failed, Held, Intent, Released, Releasing, Submitted, Unknown,
+    Activating, Active, Booked, Degraded, Failed, Held, Intent, Released, Releasing, Submitted, Unknown,
 };
 
 /// What the provider's yes to a submit means; follows from [`Capabilities`].
@@ -51,7 +51,8 @@ pub enum ReservationEvent {
     Abandon,
     /// The provider said yes to the submit.
     Granted,
-    /// The provider said no for certain: to the submit, the commit or the activation; nothing is held.
+    /// The provider said no for certain. To a submit or commit: nothing is held; to an activation or a
+    /// cancel: all stays as it is.
     Refused,
     /// A call was cut off: it may or may not have taken effect.
     OutcomeUnknown,
