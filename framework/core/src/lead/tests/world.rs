@@ -267,7 +267,10 @@ impl World {
     }
 
     pub(super) fn answer_switch(&mut self, aborted: Option<&str>) {
-        let (node, revision, pair, _) = self.switches.remove(0);
+        let (node, revision, pair, old) = self.switches.remove(0);
+        if aborted.is_some() {
+            self.stay(&node, &pair, old);
+        }
         let outcome = PairOutcome {
             source: pair.source,
             destination: pair.destination,
@@ -278,6 +281,13 @@ impl World {
         };
         self.lead.handle_switched(self.now, &node, revision, &[outcome]);
         self.run();
+    }
+
+    /// A node whose switch was aborted keeps the pair where it was.
+    fn stay(&mut self, node: &str, pair: &PairWay, old: Option<LinkId>) {
+        let Some(overlay) = self.applied.get_mut(node) else { return };
+        overlay.pairs.retain(|p| (p.source, p.destination) != (pair.source, pair.destination));
+        overlay.pairs.extend(old.map(|link| PairWay { link, ..pair.clone() }));
     }
 
     pub(super) fn link_down(&mut self, node: &str, link: LinkId) {
