@@ -26,8 +26,8 @@ use crate::dataplane::{DataPlane, DataPlaneConfig};
 use crate::keys::KeyPair;
 use crate::loader::Registry;
 
-pub use start::{StartFailure, check};
 use start::{LeadParts, Parts};
+pub use start::{StartFailure, check};
 
 /// A lead that is told to stop gives its circuits back within this time, or leaves them to its successor.
 const RELEASE_TIME: Duration = Duration::from_secs(30);

@@ -5,9 +5,11 @@
 //! are told. [`daemon`] puts them together; [`cli`] is the command line.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod dataplane;
 pub mod keys;
 pub mod loader;

@@ -79,8 +79,13 @@ impl Admission {
     }
 
     async fn serve(&self, session: SessionId, node: String, mut sender: Sender, mut receiver: Receiver) {
-        let description = match timeout(HELLO_TIME, receiver.recv()).await.map(|wire| wire.map(|wire| UpMessage::decode(&wire))) {
-            Ok(Ok(Ok(UpMessage::Hello { version: VERSION, node: description }))) if description.name == node => {
+        let description = match timeout(HELLO_TIME, receiver.recv())
+            .await
+            .map(|wire| wire.map(|wire| UpMessage::decode(&wire)))
+        {
+            Ok(Ok(Ok(UpMessage::Hello { version: VERSION, node: description })))
+                if description.name == node =>
+            {
                 description
             }
             Ok(Ok(Ok(UpMessage::Hello { version, node: description }))) => {

@@ -63,8 +63,6 @@ pub type Question = oneshot::Sender<AgentView>;
 pub struct AgentChannels {
     /// From the lead.
     pub down: mpsc::Receiver<DownMessage>,
-    /// To the lead.
-    pub up: mpsc::UnboundedSender<UpMessage>,
     /// From the data plane.
     pub data: mpsc::UnboundedReceiver<Event>,
     /// From the control API.

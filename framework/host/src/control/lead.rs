@@ -297,26 +297,35 @@ impl Running {
             match action {
                 Action::Submit { circuit, network, request } => {
                     self.call(&network, move |backend| async move {
-                        Answer::Submitted(circuit, match backend {
-                            Ok(backend) => backend.submit(request).await,
-                            Err(failure) => Err(failure),
-                        })
+                        Answer::Submitted(
+                            circuit,
+                            match backend {
+                                Ok(backend) => backend.submit(request).await,
+                                Err(failure) => Err(failure),
+                            },
+                        )
                     });
                 }
                 Action::Cancel { circuit, network, key, native_id } => {
                     self.call(&network, move |backend| async move {
-                        Answer::Cancelled(circuit, match backend {
-                            Ok(backend) => backend.cancel(Handle { key, native_id }).await,
-                            Err(failure) => Err(failure),
-                        })
+                        Answer::Cancelled(
+                            circuit,
+                            match backend {
+                                Ok(backend) => backend.cancel(Handle { key, native_id }).await,
+                                Err(failure) => Err(failure),
+                            },
+                        )
                     });
                 }
                 Action::Find { circuit, network, key } => {
                     self.call(&network, move |backend| async move {
-                        Answer::Found(circuit, match backend {
-                            Ok(backend) => backend.find(key).await.map(|found| found.into_iter().next()),
-                            Err(failure) => Err(failure),
-                        })
+                        Answer::Found(
+                            circuit,
+                            match backend {
+                                Ok(backend) => backend.find(key).await.map(|found| found.into_iter().next()),
+                                Err(failure) => Err(failure),
+                            },
+                        )
                     });
                 }
                 Action::Configure { node, overlay } => self.tell(&node, DownMessage::Overlay(overlay)),

@@ -32,11 +32,7 @@ pub struct Uplink {
 
 impl Uplink {
     /// Runs until the agent is gone.
-    pub async fn run(
-        self,
-        mut up: mpsc::UnboundedReceiver<UpMessage>,
-        down: mpsc::Sender<DownMessage>,
-    ) {
+    pub async fn run(self, mut up: mpsc::UnboundedReceiver<UpMessage>, down: mpsc::Sender<DownMessage>) {
         let mut retry_in = RETRY_MIN;
         let mut last_reason = String::new();
         loop {

@@ -15,9 +15,8 @@ const MAX_EPOCH: u32 = 1 << 21;
 pub(super) fn next(state_dir: &Path) -> io::Result<u32> {
     fs::create_dir_all(state_dir)?;
     let path = state_dir.join("epoch");
-    let wrong = |reason: &str| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", path.display()))
-    };
+    let wrong =
+        |reason: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", path.display()));
     let last = match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse::<u32>().map_err(|_| wrong("not a number"))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

@@ -16,7 +16,8 @@ use crate::dataplane::worker::POOL_SLOTS;
 use crate::dataplane::{CapturePort, EndpointPort, LinkSpec, pool::SlotPool};
 use crate::loader::{LoadError, Registry, StartError};
 use crate::plugin::{
-    AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind, PoolRegion,
+    AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind,
+    PoolRegion,
 };
 
 /// Identities of static links: above all that a lead gives out.
@@ -56,7 +57,9 @@ pub fn check(config: &Config, registry: &Registry) -> Result<(), ConfigErrors> {
                 registry.fail(instance, &error);
                 tracing::warn!(instance = label(instance), reason = %error, "plugin not loaded; going on without it");
             }
-            Err(StartError::Load(error)) => errors.extend(load_error(config, registry, instance, &error).iter().cloned()),
+            Err(StartError::Load(error)) => {
+                errors.extend(load_error(config, registry, instance, &error).iter().cloned())
+            }
             Err(StartError::Open(failure)) => {
                 errors.extend(config.plugin_error(instance, &failure).iter().cloned());
             }
@@ -75,9 +78,9 @@ fn load_error(config: &Config, registry: &Registry, instance: &Instance, error: 
 }
 
 fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let best = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-    })?;
+    let best = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))?;
     (strsim::jaro_winkler(best, name) > 0.8).then(|| format!("did you mean \"{best}\"?"))
 }
 
@@ -118,11 +121,7 @@ struct Opener<'a> {
 
 impl Opener<'_> {
     /// One instance; none if it failed and is not required.
-    fn open<T>(
-        &self,
-        instance: &Instance,
-        opened: Result<T, StartError>,
-    ) -> Result<Option<T>, StartFailure> {
+    fn open<T>(&self, instance: &Instance, opened: Result<T, StartError>) -> Result<Option<T>, StartFailure> {
         let error = match opened {
             Ok(opened) => return Ok(Some(opened)),
             Err(error) => error,
@@ -131,9 +130,9 @@ impl Opener<'_> {
             StartError::Open(failure) if failure.kind == FailureKind::Invalid => {
                 Err(self.config.plugin_error(instance, failure).into())
             }
-            _ if instance.required => {
-                Err(StartFailure::Other(anyhow::Error::new(error).context(format!("{} did not start", label(instance)))))
-            }
+            _ if instance.required => Err(StartFailure::Other(
+                anyhow::Error::new(error).context(format!("{} did not start", label(instance))),
+            )),
             _ => {
                 tracing::warn!(instance = label(instance), reason = %error, "plugin not started; going on without it");
                 Ok(None)
@@ -254,9 +253,10 @@ impl Parts {
             let address = self.addresses.get(endpoint)?.clone();
             Some(Attachment { endpoint: endpoint.to_owned(), address })
         };
-        let networks = config.links.iter().filter_map(|link| {
-            Some((link.network.clone()?, attachment(&link.instance.name)?))
-        });
+        let networks = config
+            .links
+            .iter()
+            .filter_map(|link| Some((link.network.clone()?, attachment(&link.instance.name)?)));
         NodeDescription {
             name: config.node.name.clone(),
             role: match config.node.role {

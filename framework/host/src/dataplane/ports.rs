@@ -173,13 +173,7 @@ impl<I: Instance> Port<I> {
             State::Open(instance) => (None, instance.violations()),
             State::Failed { reason, .. } => (Some(reason.clone()), self.violations),
         };
-        PortStatus {
-            name: self.name.clone(),
-            failure,
-            violations,
-            received: self.received,
-            sent: self.sent,
-        }
+        PortStatus { name: self.name.clone(), failure, violations, received: self.received, sent: self.sent }
     }
 }
 

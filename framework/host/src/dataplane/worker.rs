@@ -368,8 +368,10 @@ impl Worker {
     }
 
     fn watch(&mut self) {
-        let captures = self.captures.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
-        let endpoints = self.endpoints.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
+        let captures =
+            self.captures.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
+        let endpoints =
+            self.endpoints.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
         let fds: Vec<Option<RawFd>> = captures.chain(endpoints).collect();
         self.sleep.watch(self.mailbox.bell(), fds.into_iter());
     }
@@ -470,4 +472,3 @@ impl Worker {
         }
     }
 }
-

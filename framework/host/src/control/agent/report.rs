@@ -184,7 +184,8 @@ impl Agent {
             .chain(statics)
             .map(|(id, class, far_node, endpoint, far_address)| {
                 let status = self.last.links.iter().find(|status| status.id == id);
-                let weight = |of: fn(&crate::dataplane::LinkStatus) -> Weight| status.map(of).unwrap_or_default();
+                let weight =
+                    |of: fn(&crate::dataplane::LinkStatus) -> Weight| status.map(of).unwrap_or_default();
                 let (sent, received) = (weight(|s| s.sent), weight(|s| s.received));
                 LinkView {
                     id,
