@@ -8,14 +8,11 @@ use vreserve_sdk::Failure;
 use vreserve_sdk::model::BitsPerSecond;
 use vreserve_sdk::model::duration::{self, DurationText};
 
-/// The three dials of VTTIF (update rate, smoothing interval, detection threshold; lineage §2) and the bounds.
+/// Two of VTTIF's three dials (smoothing interval and detection threshold; lineage §2) and the bounds. The
+/// third, the update rate, is the host's `report_interval`: at most half of `window`, and under `silent_after`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How often a node reports. The host keeps this clock; the key is here to be checked against `window`.
-    #[serde(with = "duration::option")]
-    #[schemars(with = "Option<DurationText>")]
-    pub report_interval: Option<Duration>,
     /// The sliding window of the low-pass filter: no traffic older than this counts. 100 ms to 10 min.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
@@ -41,7 +38,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            report_interval: None,
             window: Duration::from_secs(2),
             threshold: 0.1,
             min_rate: BitsPerSecond(100_000),
@@ -66,15 +62,7 @@ impl Config {
         let threshold = self.threshold > 0.0 && self.threshold < 1.0;
         require(threshold, "threshold", "must be over 0 and under 1")?;
         require(!self.silent_after.is_zero(), "silent_after", "must not be zero")?;
-        require(self.max_pairs >= 1, "max_pairs", "must be at least 1")?;
-        let Some(interval) = self.report_interval else { return Ok(()) };
-        let fits = !interval.is_zero() && interval <= self.window / 2;
-        require(
-            fits,
-            "report_interval",
-            "must be at most half of `window`: two reports make the least average",
-        )?;
-        require(interval < self.silent_after, "silent_after", "must be over `report_interval`")
+        require(self.max_pairs >= 1, "max_pairs", "must be at least 1")
     }
 }
 
@@ -89,15 +77,13 @@ mod tests {
     #[test]
     fn defaults_are_valid_and_every_wrong_value_is_named() {
         assert_eq!(key_of("{}"), None);
-        assert_eq!(key_of(r#"{"report_interval":"500ms"}"#), None);
+        assert_eq!(key_of(r#"{"window":"500ms","hold":"0s","min_rate":"1mbit"}"#), None);
         for (text, key) in [
             (r#"{"window":"1ms"}"#, "window"),
             (r#"{"threshold":0}"#, "threshold"),
             (r#"{"threshold":1.5}"#, "threshold"),
             (r#"{"silent_after":"0s"}"#, "silent_after"),
             (r#"{"max_pairs":0}"#, "max_pairs"),
-            (r#"{"report_interval":"1500ms"}"#, "report_interval"),
-            (r#"{"report_interval":"1s","silent_after":"500ms"}"#, "silent_after"),
         ] {
             assert_eq!(key_of(text).as_deref(), Some(key), "{text}");
         }
