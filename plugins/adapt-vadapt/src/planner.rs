@@ -81,9 +81,12 @@ impl Planner {
     }
 }
 
+/// Of two circuits of one pair, that which carries traffic is kept, then that which does not back off.
 fn adopt(snapshot: &Snapshot) -> BTreeMap<NodePair, Chosen> {
-    let circuits = snapshot.circuits.iter();
+    let mut circuits: Vec<_> = snapshot.circuits.iter().collect();
+    circuits.sort_by_key(|circuit| (circuit.carries_traffic, !circuit.backing_off));
     circuits
+        .into_iter()
         .filter_map(|circuit| Some((NodePair::new(&circuit.a, &circuit.z)?, Chosen::adopted(circuit))))
         .collect()
 }

@@ -265,9 +265,19 @@ fn a_new_planner_adopts_the_circuits_it_finds() {
         world.step(snapshot(millis, &[(0, 1, 50)]));
     }
     world.planner = Planner::new(config(4));
+    let refused = CircuitView {
+        network: "radio".to_owned(),
+        backing_off: true,
+        carries_traffic: false,
+        ..world.circuits[0].clone()
+    };
+    world.circuits.push(refused);
     let wanted = world.step(snapshot(5_000, &[(0, 1, 20)]));
     assert_eq!(names(&wanted), ["n0-n1"]);
-    assert_eq!(wanted.links[0].rate, BitsPerSecond(60_000_000), "the rate asked for stays");
+    assert_eq!(
+        (wanted.links[0].rate, wanted.links[0].network.as_str()),
+        (BitsPerSecond(60_000_000), "optical")
+    );
 }
 
 #[test]
