@@ -5,7 +5,7 @@
 //! until there is nothing more; at `poll_timeout` it calls `tick`. Nothing here blocks, asks for the time or
 //! draws an id from anywhere but the configuration, so a seed reproduces a run exactly.
 //!
-//! Every event ends in [`Lead::settle`], which compares what is with what is wanted and takes each step
+//! Every event ends in `Lead::settle`, which compares what is with what is wanted and takes each step
 //! that may be taken now. What must hold at any time:
 //!
 //! - a joined node has its star link, whatever is planned;

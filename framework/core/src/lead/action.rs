@@ -70,7 +70,7 @@ pub struct ProbeOutcome {
     pub reason: String,
 }
 
-/// How switching one pair at its ingress node ended.
+/// How switching one pair at its ingress node ended, over all of the node's workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairOutcome {
     /// The sending guest.
@@ -85,6 +85,8 @@ pub struct PairOutcome {
     pub held_bytes: u64,
     /// For how long frames were held.
     pub held_for: Duration,
+    /// Frames dropped because neither the hold nor the path had room.
+    pub dropped_frames: u64,
 }
 
 /// One effect for the host to carry out. Submit, Cancel and Find are each answered exactly once, also when

@@ -120,6 +120,7 @@ pub enum Event {
         held_frames: u64,
         held_bytes: u64,
         held_us: u64,
+        dropped_frames: u64,
     },
     /// A pair stayed where it was.
     PairAborted {
@@ -129,6 +130,7 @@ pub enum Event {
         onto: Option<LinkId>,
         held_frames: u64,
         held_us: u64,
+        dropped_frames: u64,
         reason: String,
         retry_at: Option<Timestamp>,
     },

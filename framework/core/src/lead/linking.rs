@@ -121,7 +121,7 @@ impl Lead {
         circuit.times.probed_at = Some(self.now);
         let event = Event::Probed {
             name: circuit.name(),
-            rtt_us: outcome.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            rtt_us: outcome.rtt.map(micros),
             loss: outcome.loss,
             took_ms: millis(self.now, circuit.times.linked_at),
         };
@@ -168,6 +168,11 @@ impl Lead {
         }
         is_over
     }
+}
+
+/// Whole microseconds.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Whole milliseconds since `earlier`; zero if that never was.

@@ -5,7 +5,7 @@
 
 use vreserve_model::Timestamp;
 
-use super::linking::millis;
+use super::linking::{micros, millis};
 use super::outcome::Cause;
 use super::{CircuitId, Event, Lead, PairOutcome, Phase};
 use crate::plan::{PairKey, Way};
@@ -90,7 +90,8 @@ impl Lead {
             onto: pair.told.map(CircuitId::link),
             held_frames: outcome.held_frames,
             held_bytes: outcome.held_bytes,
-            held_us: u64::try_from(outcome.held_for.as_micros()).unwrap_or(u64::MAX),
+            held_us: micros(outcome.held_for),
+            dropped_frames: outcome.dropped_frames,
         };
         self.publish(event);
     }
@@ -117,8 +118,8 @@ impl Lead {
             destination: key.destination,
             onto,
             held_frames: outcome.map_or(0, |outcome| outcome.held_frames),
-            held_us: outcome
-                .map_or(0, |outcome| u64::try_from(outcome.held_for.as_micros()).unwrap_or(u64::MAX)),
+            held_us: outcome.map_or(0, |outcome| micros(outcome.held_for)),
+            dropped_frames: outcome.map_or(0, |outcome| outcome.dropped_frames),
             reason: reason.into(),
             retry_at: pair.retry_at,
         };

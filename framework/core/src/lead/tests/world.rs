@@ -278,6 +278,7 @@ impl World {
             held_frames: 3,
             held_bytes: 4500,
             held_for: Duration::from_micros(900),
+            dropped_frames: 0,
         };
         self.lead.handle_switched(self.now, &node, revision, &[outcome]);
         self.run();
