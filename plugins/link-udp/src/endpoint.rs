@@ -11,6 +11,7 @@ use crate::admission::{Admission, DropCounters, DropTally};
 use crate::fars::Fars;
 use crate::mmsg::{self, Arrival, BATCH, Name};
 use crate::outgoing::{Outgoing, SendError, decapsulate, encapsulate};
+use crate::partial::finish_checksum;
 use crate::vxlan;
 
 /// An open endpoint.
@@ -175,4 +176,5 @@ fn fill(batch: &mut Batch<'_>, index: usize, far: u32, len: usize) {
     slot.set_offload(Offload::default());
     let has_header = slot.cut_front(vxlan::HEADER);
     debug_assert!(has_header, "only datagrams with a whole header are admitted");
+    finish_checksum(slot.frame());
 }

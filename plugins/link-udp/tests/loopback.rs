@@ -1,4 +1,5 @@
 //! Two instances and plain sockets on loopback addresses, through the plugin's C tables.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -48,9 +49,26 @@ fn frames_cross_in_order_and_unchanged() {
 }
 
 #[test]
+fn after_the_first_batch_nothing_is_allocated() {
+    let (a, b) = joined_pair("127.0.0.15", "127.0.0.16");
+    let frames: Vec<_> = (0..100).map(|n| (20 + n % 2, numbered_frame(60, n))).collect();
+    for is_first in [true, false] {
+        assert_eq!(a.send(&frames).consumed, 100);
+        let sending = a.allocations.get();
+        let mut received = 0;
+        while received < 50 {
+            assert!(b.wait());
+            received += b.recv(128).len();
+            assert!(is_first || b.allocations.get() == 0, "{} allocations", b.allocations.get());
+        }
+        assert_eq!(sending > 0, is_first, "{sending} allocations");
+    }
+}
+
+#[test]
 fn ipv6_endpoints_carry_frames_and_say_their_smaller_mtu() {
     if UdpSocket::bind("[::1]:0").is_err() {
-        eprintln!("SKIPPED: there is no IPv6 loopback address here");
+        common::skip("SKIPPED: there is no IPv6 loopback address here");
         return;
     }
     let link = open_on("[::1]");

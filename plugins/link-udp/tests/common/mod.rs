@@ -2,7 +2,10 @@
 #![allow(unsafe_code, reason = "the tables are C functions on raw slots; this is their caller")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,10 +44,41 @@ extern "C" fn pool(_: usize) -> Pool {
     Pool { base: std::ptr::null_mut(), slot_size: 0, count: 0 }
 }
 
+/// The system's allocator, counting per thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Says so where the test runner does not swallow it.
+pub(crate) fn skip(reason: &str) {
+    std::io::stderr().write_all(format!("{reason}\n").as_bytes()).unwrap();
+}
+
 /// An open instance.
 pub(crate) struct TestLink {
     raw: RawLink,
     context: usize,
+    /// Allocations that the plugin made in its last `recv` or `send`.
+    pub(crate) allocations: Cell<u64>,
 }
 
 /// What became of a batch that was sent.
@@ -61,7 +95,7 @@ pub(crate) fn open(config: &str) -> Result<TestLink, Failure> {
     let table = HostTable { log, max_level, counter, state_dir, pool }.leak_into_prefix();
     let open = vreserve_link_udp::plugin().open_link();
     match open(HostContext { table, context }, config.into()).into_result() {
-        Ok(raw) => Ok(TestLink { raw, context }),
+        Ok(raw) => Ok(TestLink { raw, context, allocations: Cell::new(0) }),
         Err(failure) => Err(failure_in(&failure)),
     }
 }
@@ -103,8 +137,10 @@ impl TestLink {
     pub(crate) fn recv(&self, slots: usize) -> Vec<(u32, Vec<u8>)> {
         let mut memory = vec![[0_u8; SLOT]; slots];
         let mut raw: Vec<Slot> = memory.iter_mut().map(|bytes| slot(bytes, 0)).collect();
+        let before = ALLOCATIONS.get();
         // SAFETY: the slots point into `memory`, which outlives the call.
         let batch = unsafe { (self.raw.table.recv())(self.raw.instance, raw.as_mut_ptr(), raw.len() as u32) };
+        self.allocations.set(ALLOCATIONS.get() - before);
         assert_eq!(batch.status, STATUS_OK);
         raw.iter()
             .zip(&memory)
@@ -142,8 +178,10 @@ impl TestLink {
             bytes[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
             raw.push(Slot { far: *far, offload, ..slot(bytes, frame.len()) });
         }
+        let before = ALLOCATIONS.get();
         // SAFETY: the slots point into `memory`, which outlives the call.
         let batch = unsafe { (self.raw.table.send())(self.raw.instance, raw.as_mut_ptr(), raw.len() as u32) };
+        self.allocations.set(ALLOCATIONS.get() - before);
         assert_eq!(batch.status, STATUS_OK);
         Sent {
             consumed: batch.n as usize,
