@@ -4,7 +4,9 @@ use std::fs::File;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Instant;
 
+use super::PATIENCE;
 use nix::sched::{CloneFlags, setns};
 
 /// A network namespace that is removed when this is dropped.
@@ -40,6 +42,15 @@ impl Netns {
     pub(crate) fn has(&self, interface: &str) -> bool {
         let arguments = ["-n", &self.name, "link", "show", interface];
         Command::new("ip").args(arguments).output().unwrap().status.success()
+    }
+
+    /// Returns when the interface is gone. It goes with its last descriptor, which a child of another test may
+    /// have until it executes its program.
+    pub(crate) fn await_gone(&self, interface: &str) {
+        let patience = Instant::now() + PATIENCE;
+        while self.has(interface) {
+            assert!(Instant::now() < patience, "{interface} stays");
+        }
     }
 
     /// Runs `call` on a thread in this namespace.
