@@ -30,9 +30,9 @@ pub use tables::{
 /// The version of this ABI. A plugin loads if its major version is the host's.
 pub const ABI_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// For `export_plugin!` only.
+/// For `export_plugin!`, the shims of the SDK and the host's own table only.
 #[doc(hidden)]
 pub mod export {
     pub use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
-    pub use abi_stable::prefix_type::PrefixTypeTrait;
+    pub use abi_stable::prefix_type::{PrefixTypeTrait, WithMetadata};
 }

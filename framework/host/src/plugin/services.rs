@@ -1,0 +1,216 @@
+//! What the host offers plugin instances: logs, counters, a directory for state, the pool.
+//!
+//! The C functions below are called from any thread of any plugin, at any time, also after an instance was
+//! closed; so what they look up is registered for the rest of the process. They must not panic.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tracing::level_filters::LevelFilter;
+use vreserve_abi::export::WithMetadata;
+use vreserve_abi::{HostContext, HostTable, HostTableRef, Pool, RStr, RString};
+
+use super::counters::{Counters, cut};
+use super::{CounterReading, PluginKind, PoolRegion};
+
+/// Longest log line in bytes; longer ones are cut.
+const MAX_LOG_LINE: usize = 8 * 1024;
+
+/// Every instance ever registered, by context number: a daemon has as many as its configuration names.
+static REGISTERED: RwLock<Vec<Arc<Registration>>> = RwLock::new(Vec::new());
+
+/// Takes what a counter adds to whose context number is wrong.
+static NOBODYS_COUNTER: AtomicU64 = AtomicU64::new(0);
+
+struct Registration {
+    kind: PluginKind,
+    name: String,
+    state_dir: PathBuf,
+    counters: Counters,
+    pool: Mutex<Option<PoolRegion>>,
+}
+
+/// The host's services for the instances of one daemon.
+pub struct HostServices {
+    state_dir: PathBuf,
+    instances: Mutex<BTreeMap<(PluginKind, String), InstanceHost>>,
+}
+
+/// The host's services for one instance: handed to the instance when it is opened.
+#[derive(Clone)]
+pub struct InstanceHost {
+    context: usize,
+    registration: Arc<Registration>,
+}
+
+impl HostServices {
+    /// Services that keep instances' durable state in `<state_dir>/<kind>/<instance>`.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        HostServices { state_dir: state_dir.into(), instances: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The services of one instance. A name stands for the same counters and state however often its
+    /// instance is opened; `pool` is the one that the next opening gets.
+    pub fn instance(&self, kind: PluginKind, name: &str, pool: Option<PoolRegion>) -> InstanceHost {
+        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = instances
+            .entry((kind, name.to_owned()))
+            .or_insert_with(|| {
+                InstanceHost::register(kind, name, self.state_dir.join(kind.name()).join(name))
+            })
+            .clone();
+        *host.registration.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
+        host
+    }
+
+    /// Every counter of every instance, by kind, instance and name.
+    pub fn counters(&self) -> Vec<CounterReading> {
+        let instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        instances.values().flat_map(InstanceHost::counters).collect()
+    }
+}
+
+impl InstanceHost {
+    fn register(kind: PluginKind, name: &str, state_dir: PathBuf) -> Self {
+        let registration = Arc::new(Registration {
+            kind,
+            name: name.to_owned(),
+            state_dir,
+            counters: Counters::default(),
+            pool: Mutex::new(None),
+        });
+        let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+        registered.push(Arc::clone(&registration));
+        InstanceHost { context: registered.len() - 1, registration }
+    }
+
+    /// This instance's counters, by name.
+    pub fn counters(&self) -> Vec<CounterReading> {
+        self.registration.counters.readings(self.registration.kind, &self.registration.name)
+    }
+
+    /// The cell of the instance's counter `name`, also for what the host itself counts of it.
+    pub fn counter(&self, name: &str, help: &str) -> &'static AtomicU64 {
+        self.registration.counters.cell(name, help)
+    }
+
+    pub(super) fn pool(&self) -> Option<PoolRegion> {
+        *self.registration.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host as the instance sees it.
+    pub(super) fn context(&self) -> HostContext {
+        const TABLE: &WithMetadata<HostTable> =
+            &WithMetadata::new(HostTable { log, max_level, counter, state_dir, pool });
+        HostContext { table: HostTableRef(TABLE.static_as_prefix()), context: self.context }
+    }
+}
+
+fn registration(context: usize) -> Option<Arc<Registration>> {
+    REGISTERED.read().unwrap_or_else(PoisonError::into_inner).get(context).cloned()
+}
+
+extern "C" fn log(context: usize, level: u8, target: RStr<'_>, message: RStr<'_>) {
+    thread_local! { static LOGGING: Cell<bool> = const { Cell::new(false) }; }
+    // Where a plugin is linked statically and no subscriber is set, the plugin's own forwarder becomes the
+    // process's subscriber: what the host logs would come back here without end.
+    if LOGGING.try_with(|logging| logging.replace(true)).unwrap_or(true) {
+        return;
+    }
+    forward(context, level, cut(target.as_str(), 128), cut(message.as_str(), MAX_LOG_LINE));
+    let _ = LOGGING.try_with(|logging| logging.set(false));
+}
+
+fn forward(context: usize, level: u8, module: &str, message: &str) {
+    let registration = registration(context);
+    let instance = registration.as_ref().map_or("?", |registration| registration.name.as_str());
+    match level {
+        1 => tracing::error!(target: "plugin", instance, module, "{message}"),
+        2 => tracing::warn!(target: "plugin", instance, module, "{message}"),
+        3 => tracing::info!(target: "plugin", instance, module, "{message}"),
+        4 => tracing::debug!(target: "plugin", instance, module, "{message}"),
+        _ => tracing::trace!(target: "plugin", instance, module, "{message}"),
+    }
+}
+
+extern "C" fn max_level(_: usize) -> u8 {
+    match LevelFilter::current() {
+        LevelFilter::OFF => 0,
+        LevelFilter::ERROR => 1,
+        LevelFilter::WARN => 2,
+        LevelFilter::INFO => 3,
+        LevelFilter::DEBUG => 4,
+        _ => 5,
+    }
+}
+
+extern "C" fn counter(context: usize, name: RStr<'_>, help: RStr<'_>) -> &'static AtomicU64 {
+    match registration(context) {
+        Some(registration) => registration.counters.cell(name.as_str(), help.as_str()),
+        None => &NOBODYS_COUNTER,
+    }
+}
+
+extern "C" fn state_dir(context: usize) -> RString {
+    let Some(registration) = registration(context) else { return RString::new() };
+    let dir = &registration.state_dir;
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+        // The plugin finds out when it writes there, and says so in its own words.
+        tracing::warn!(instance = registration.name, dir = %dir.display(), %error, "no state directory");
+    }
+    dir.display().to_string().into()
+}
+
+extern "C" fn pool(context: usize) -> Pool {
+    let pool = registration(context)
+        .and_then(|registration| *registration.pool.lock().unwrap_or_else(PoisonError::into_inner));
+    pool.as_ref().map_or_else(PoolRegion::none, PoolRegion::as_pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn reopening_an_instance_keeps_its_counters() {
+        let services = HostServices::new("/nonexistent");
+        for _ in 0..2 {
+            let context = services.instance(PluginKind::Link, "internet", None).context();
+            let counter = context.table.counter();
+            counter(context.context, "sent".into(), "frames".into()).fetch_add(1, Ordering::Relaxed);
+        }
+        services.instance(PluginKind::Capture, "internet", None);
+        let counters = services.counters();
+        assert_eq!(counters.len(), 1);
+        assert_eq!((counters[0].name.as_str(), counters[0].value), ("sent", 2));
+    }
+
+    #[test]
+    fn the_state_directory_is_made_on_demand_for_the_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let services = HostServices::new(dir.path());
+        let context = services.instance(PluginKind::Reserve, "omninet", None).context();
+        assert!(!dir.path().join("reserve").exists());
+        let state_dir = context.table.state_dir();
+        let made = PathBuf::from(state_dir(context.context).into_string());
+        assert_eq!(made, dir.path().join("reserve/omninet"));
+        assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_wrong_context_number_does_no_harm() {
+        let context = HostServices::new("/nonexistent").instance(PluginKind::Link, "x", None).context();
+        let (log, counter, pool) = (context.table.log(), context.table.counter(), context.table.pool());
+        log(usize::MAX, 9, "t".into(), "m".into());
+        counter(usize::MAX, "n".into(), "h".into()).fetch_add(1, Ordering::Relaxed);
+        assert!(pool(usize::MAX).base.is_null());
+    }
+}
