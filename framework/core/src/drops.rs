@@ -33,6 +33,8 @@ drop_reasons! {
     Runt = "runt",
     /// The frame is longer than its way can carry.
     Oversized = "oversized",
+    /// Headers and lengths of the frame contradict each other.
+    Malformed = "malformed",
     /// The source address is a group address or all zeroes.
     InvalidSource = "invalid_source",
     /// A guest sent a frame with the EtherType that nodes keep for signals among themselves.

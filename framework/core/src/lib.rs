@@ -3,12 +3,27 @@
 //! No I/O, no clock, no thread, no unsafe code: time comes in as a [`Timestamp`](vreserve_model::Timestamp),
 //! effects go out as values. The host is the thin shell around it.
 //!
-//! Data plane, in the order a frame meets it: `frame`, `forward`, `cache`, `rules`, [`drops`];
-//! at a planned cut-over `switch`; between two nodes `signal` and `liveness`.
-//! Control plane: `matrix`, [`overlay`], `plan`, `reservation`, `lead`.
+//! Data plane, in the order a frame meets it: [`frame`], [`forward`], `cache`, [`rules`], [`learn`],
+//! [`counters`], [`drops`]; at a planned cut-over [`switch`]; between two nodes [`signal`], [`liveness`] and
+//! [`probe`].
+//! Control plane: [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod cache;
+pub mod counters;
 pub mod drops;
+pub mod forward;
+pub mod frame;
 pub mod ids;
+pub mod lead;
+pub mod learn;
+pub mod liveness;
+pub mod matrix;
 pub mod overlay;
+pub mod plan;
+pub mod probe;
+pub mod reservation;
+pub mod rules;
+pub mod signal;
+pub mod switch;

@@ -1,0 +1,298 @@
+//! Signals: the frames that nodes exchange in-band, over the same links as the guests' frames.
+//!
+//! Probes and their replies measure a link, barriers and their acknowledgements order a planned cut-over.
+//! What lives here: the layout and its reading. What does not: when a signal is sent (`liveness`, `probe`,
+//! `switch`) and whether the link it names is the one it came over (the caller knows that).
+//!
+//! Layout, big endian: destination, source, EtherType 0x88B5, magic `VRSV`, version, kind, link (8 octets),
+//! nonce (8), stamp (8), padding. Any frame can be handed to [`Signal::decode`]: signals cross networks
+//! that are not ours.
+
+use thiserror::Error;
+use vreserve_model::{MacAddr, Timestamp};
+
+use crate::ids::LinkId;
+
+/// The EtherType of signals: IEEE 802 Local Experimental EtherType 1. Guests may not use it.
+pub use crate::frame::SIGNAL_ETHERTYPE;
+
+/// Source and destination of signals that end at the far node of a link; no guest may own it.
+pub const SIGNAL_STATION: MacAddr = MacAddr([0x02, 0x56, 0x52, 0x00, 0x00, 0x01]);
+
+/// The shortest signal in octets: the least Ethernet frame without its check sequence.
+pub const SIGNAL_LENGTH: usize = 60;
+
+const MAGIC: [u8; 4] = *b"VRSV";
+const VERSION: u8 = 1;
+/// Octets before the padding.
+const FIELDS: usize = 44;
+
+/// What a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SignalKind {
+    /// Asks the far node of the link for a reply of the same length.
+    Probe = 1,
+    /// Answers a probe.
+    ProbeReply = 2,
+    /// Follows a pair's last frame down the old path of a planned cut-over.
+    Barrier = 3,
+    /// Says, over the circuit named, that the barrier has come out at the pair's egress node.
+    BarrierAck = 4,
+}
+
+/// One signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// What it is for.
+    pub kind: SignalKind,
+    /// The pair's source for a barrier, else [`SIGNAL_STATION`].
+    pub source: MacAddr,
+    /// The pair's destination for a barrier, else [`SIGNAL_STATION`].
+    pub destination: MacAddr,
+    /// The link it is sent over; for a barrier the circuit that the acknowledgement must take.
+    pub link: LinkId,
+    /// Random; ties an answer to its question.
+    pub nonce: u64,
+    /// The asking node's clock at the time of asking; echoed in the answer.
+    pub stamp: Timestamp,
+}
+
+/// Why a frame is not a signal that this node can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BadSignal {
+    /// Shorter than any node sends.
+    #[error("signal of {0} octets, at least {SIGNAL_LENGTH} expected")]
+    TooShort(usize),
+    /// Not the EtherType of signals.
+    #[error("ethertype {0:#06x} is not that of signals")]
+    EtherType(u16),
+    /// The EtherType is free for anyone's experiments; this is somebody else's.
+    #[error("not a signal of this overlay")]
+    Magic,
+    /// From a node of another generation.
+    #[error("signal version {0}, {VERSION} expected")]
+    Version(u8),
+    /// No such kind in this version.
+    #[error("unknown signal kind {0}")]
+    Kind(u8),
+    /// The addresses do not fit the kind.
+    #[error("addresses {source_address} to {destination} do not fit the signal's kind")]
+    Addresses {
+        /// The frame's source.
+        source_address: MacAddr,
+        /// The frame's destination.
+        destination: MacAddr,
+    },
+}
+
+/// True if the frame has the EtherType of signals. Says nothing about the rest of it.
+pub fn is_signal(frame: &[u8]) -> bool {
+    frame.get(12..14) == Some(&SIGNAL_ETHERTYPE.to_be_bytes())
+}
+
+impl Signal {
+    /// A probe of `link`.
+    pub fn probe(link: LinkId, nonce: u64, stamp: Timestamp) -> Signal {
+        Signal::between_nodes(SignalKind::Probe, link, nonce, stamp)
+    }
+
+    /// A barrier behind the frames from `source` to `destination`, to be acknowledged over `circuit`.
+    pub fn barrier(
+        circuit: LinkId,
+        source: MacAddr,
+        destination: MacAddr,
+        nonce: u64,
+        stamp: Timestamp,
+    ) -> Signal {
+        Signal { kind: SignalKind::Barrier, source, destination, link: circuit, nonce, stamp }
+    }
+
+    /// The answer to this signal; `None` for answers themselves, which nobody answers.
+    ///
+    /// Encode it with the length of the frame that was received: a reply as long as its probe proves that
+    /// length in both directions, and an answer is never longer than its question.
+    pub fn answer(&self) -> Option<Signal> {
+        let kind = match self.kind {
+            SignalKind::Probe => SignalKind::ProbeReply,
+            SignalKind::Barrier => SignalKind::BarrierAck,
+            SignalKind::ProbeReply | SignalKind::BarrierAck => return None,
+        };
+        Some(Signal::between_nodes(kind, self.link, self.nonce, self.stamp))
+    }
+
+    /// Writes the signal at the start of `buffer`, padded with zeroes to `length` octets (at least
+    /// [`SIGNAL_LENGTH`]), and returns the length of the frame; `None`, and nothing is written, if the
+    /// buffer is shorter than that.
+    pub fn encode(&self, length: usize, buffer: &mut [u8]) -> Option<usize> {
+        let length = length.max(SIGNAL_LENGTH);
+        let frame = buffer.get_mut(..length)?;
+        frame[..6].copy_from_slice(&self.destination.0);
+        frame[6..12].copy_from_slice(&self.source.0);
+        frame[12..14].copy_from_slice(&SIGNAL_ETHERTYPE.to_be_bytes());
+        frame[14..18].copy_from_slice(&MAGIC);
+        frame[18] = VERSION;
+        frame[19] = self.kind as u8;
+        frame[20..28].copy_from_slice(&self.link.0.to_be_bytes());
+        frame[28..36].copy_from_slice(&self.nonce.to_be_bytes());
+        frame[36..FIELDS].copy_from_slice(&self.stamp.0.to_be_bytes());
+        frame[FIELDS..].fill(0);
+        Some(length)
+    }
+
+    /// Reads a signal; what the padding holds does not matter.
+    pub fn decode(frame: &[u8]) -> Result<Signal, BadSignal> {
+        let short = BadSignal::TooShort(frame.len());
+        let fields: &[u8; SIGNAL_LENGTH] = frame.first_chunk().ok_or(short)?;
+        let mac_at = |at: usize| MacAddr(std::array::from_fn(|i| fields[at + i]));
+        let u64_at = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| fields[at + i]));
+        let ethertype = u16::from_be_bytes([fields[12], fields[13]]);
+        if ethertype != SIGNAL_ETHERTYPE {
+            return Err(BadSignal::EtherType(ethertype));
+        }
+        if fields[14..18] != MAGIC {
+            return Err(BadSignal::Magic);
+        }
+        if fields[18] != VERSION {
+            return Err(BadSignal::Version(fields[18]));
+        }
+        let signal = Signal {
+            kind: SignalKind::from_octet(fields[19])?,
+            source: mac_at(6),
+            destination: mac_at(0),
+            link: LinkId(u64_at(20)),
+            nonce: u64_at(28),
+            stamp: Timestamp(u64_at(36)),
+        };
+        if signal.has_fitting_addresses() { Ok(signal) } else { Err(signal.misaddressed()) }
+    }
+
+    fn between_nodes(kind: SignalKind, link: LinkId, nonce: u64, stamp: Timestamp) -> Signal {
+        Signal { kind, source: SIGNAL_STATION, destination: SIGNAL_STATION, link, nonce, stamp }
+    }
+
+    /// A barrier goes where its pair goes, which is never a group; everything else stays on its link.
+    fn has_fitting_addresses(&self) -> bool {
+        let addresses = [self.source, self.destination];
+        match self.kind {
+            SignalKind::Barrier => addresses.iter().all(|mac| mac.is_station() && *mac != SIGNAL_STATION),
+            _ => addresses == [SIGNAL_STATION; 2],
+        }
+    }
+
+    fn misaddressed(&self) -> BadSignal {
+        BadSignal::Addresses { source_address: self.source, destination: self.destination }
+    }
+}
+
+impl SignalKind {
+    fn from_octet(octet: u8) -> Result<SignalKind, BadSignal> {
+        [SignalKind::Probe, SignalKind::ProbeReply, SignalKind::Barrier, SignalKind::BarrierAck]
+            .into_iter()
+            .find(|kind| *kind as u8 == octet)
+            .ok_or(BadSignal::Kind(octet))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GUEST_A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
+    const GUEST_B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
+
+    fn signals(link: u64, nonce: u64, stamp: u64) -> [Signal; 4] {
+        let (link, stamp) = (LinkId(link), Timestamp(stamp));
+        let probe = Signal::probe(link, nonce, stamp);
+        let barrier = Signal::barrier(link, GUEST_A, GUEST_B, nonce, stamp);
+        [probe, probe.answer().unwrap(), barrier, barrier.answer().unwrap()]
+    }
+
+    #[test]
+    fn the_layout_on_the_wire_is_fixed() {
+        let mut frame = [0xff; SIGNAL_LENGTH];
+        let barrier = Signal::barrier(LinkId(7), GUEST_A, GUEST_B, 0x0102_0304_0506_0708, Timestamp(9));
+        assert_eq!(barrier.encode(0, &mut frame), Some(60));
+        let mut expected = vec![2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 0x88, 0xb5];
+        expected.extend(b"VRSV\x01\x03");
+        expected.extend([0, 0, 0, 0, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9]);
+        expected.resize(60, 0);
+        assert_eq!(frame.as_slice(), expected);
+    }
+
+    #[test]
+    fn a_signal_that_does_not_fit_its_buffer_is_not_sent_shorter_than_asked() {
+        let probe = Signal::probe(LinkId(1), 2, Timestamp(3));
+        assert_eq!(probe.encode(1515, &mut [0; 1514]), None);
+        assert_eq!(probe.encode(1514, &mut [0; 1514]), Some(1514));
+        assert_eq!(probe.encode(0, &mut [0; SIGNAL_LENGTH - 1]), None);
+    }
+
+    #[test]
+    fn answers_are_not_answered() {
+        let [probe, reply, barrier, ack] = signals(1, 2, 3);
+        assert_eq!((probe.kind, reply.kind), (SignalKind::Probe, SignalKind::ProbeReply));
+        assert_eq!((reply.answer(), ack.answer()), (None, None));
+        assert_eq!((ack.link, ack.nonce, ack.stamp), (barrier.link, barrier.nonce, barrier.stamp));
+        assert_eq!(ack.destination, SIGNAL_STATION, "the acknowledgement stays on the circuit");
+    }
+
+    #[test]
+    fn each_defect_is_named() {
+        let mut good = [0; 64];
+        signals(1, 2, 3)[0].encode(64, &mut good);
+        let broken = |at: usize, octet: u8| {
+            let mut frame = good;
+            frame[at] = octet;
+            Signal::decode(&frame)
+        };
+        assert_eq!(Signal::decode(&good[..59]), Err(BadSignal::TooShort(59)));
+        assert_eq!(broken(13, 0xb6), Err(BadSignal::EtherType(0x88b6)));
+        assert_eq!(broken(14, b'X'), Err(BadSignal::Magic));
+        assert_eq!(broken(18, 2), Err(BadSignal::Version(2)));
+        assert_eq!(broken(19, 5), Err(BadSignal::Kind(5)));
+        assert!(matches!(broken(11, 2), Err(BadSignal::Addresses { .. })), "a probe from a guest's address");
+        assert!(matches!(broken(19, 3), Err(BadSignal::Addresses { .. })), "a barrier between nodes");
+        assert!(broken(63, 0xff).is_ok(), "padding is not looked at");
+    }
+
+    #[test]
+    fn a_barrier_to_a_group_is_refused() {
+        let mut frame = [0; SIGNAL_LENGTH];
+        let barrier = Signal::barrier(LinkId(1), GUEST_A, MacAddr::BROADCAST, 2, Timestamp(3));
+        barrier.encode(0, &mut frame);
+        assert!(matches!(Signal::decode(&frame), Err(BadSignal::Addresses { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(link: u64, nonce: u64, stamp: u64, length in 0_usize..9000) {
+            let mut buffer = vec![0xaa; 9000];
+            for signal in signals(link, nonce, stamp) {
+                let written = signal.encode(length, &mut buffer).unwrap();
+                prop_assert_eq!(written, length.max(SIGNAL_LENGTH));
+                prop_assert!(is_signal(&buffer[..written]));
+                prop_assert_eq!(Signal::decode(&buffer[..written]), Ok(signal));
+            }
+        }
+
+        #[test]
+        fn any_octets_decode_without_a_panic_and_are_never_amplified(
+            mut frame in proptest::collection::vec(any::<u8>(), 0..200),
+            looks_right: bool,
+            kind in 0_u8..6,
+        ) {
+            if looks_right && frame.len() >= 20 {
+                frame[..12].copy_from_slice(&[SIGNAL_STATION.0, SIGNAL_STATION.0].concat());
+                frame[12..20].copy_from_slice(&[0x88, 0xb5, b'V', b'R', b'S', b'V', VERSION, kind]);
+            }
+            if let Some(answer) = Signal::decode(&frame).ok().and_then(|signal| signal.answer()) {
+                let written = answer.encode(frame.len(), &mut vec![0; 9000]);
+                prop_assert_eq!(written, Some(frame.len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The agent: keeps one node's data plane as its part of the overlay says.
+//!
+//! It compares a new revision with what is in force, adds links, begins an ordered cut-over for every pair
+//! whose way changes, removes links, and answers. By itself it does one thing only: when a circuit dies, its
+//! pairs go back to the star at once, before anybody is asked.
+
+mod pairs;
+mod report;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use vreserve_core::forward::Forwarder;
+use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
+use vreserve_core::lead::{PairOutcome, ProbeOutcome};
+use vreserve_core::learn::LearnEvent;
+use vreserve_core::liveness::LinkHealth;
+use vreserve_core::matrix::TrafficMatrix;
+use vreserve_core::overlay::{NodeOverlay, OverlayLink};
+use vreserve_core::rules::{RuleSet, StarRole};
+use vreserve_model::MacAddr;
+
+use super::events::{EventLog, NodeEvent};
+use super::messages::{DownMessage, UpMessage};
+use crate::clock::Clock;
+use crate::dataplane::{Collected, Command, Event, LinkSpec, MailboxSender};
+use crate::plugin::InferInstance;
+
+pub use report::{AgentView, CacheView, LinkView, MatrixView, PairView, PortView, RuleView};
+
+/// How long after a change of guests the list is sent: guests come in groups.
+const GUEST_DELAY: Duration = Duration::from_millis(20);
+/// Pairs in the node's own matrix.
+const MATRIX_PAIRS: usize = 100_000;
+
+/// What an agent is made of.
+pub struct AgentConfig {
+    /// Its node's place in the star.
+    pub role: StarRole,
+    /// Its interfaces with their instances' names.
+    pub interfaces: Vec<(InterfaceId, String)>,
+    /// Its links to devices outside the overlay, with their names.
+    pub static_links: Vec<(LinkSpec, String)>,
+    /// Turns counts into reports.
+    pub infer: InferInstance,
+    /// Time between reports.
+    pub report_interval: Duration,
+    /// The data plane.
+    pub worker: MailboxSender,
+    /// The event log.
+    pub events: EventLog,
+    /// The daemon's clock.
+    pub clock: Clock,
+}
+
+/// A question to the agent.
+pub type Question = oneshot::Sender<AgentView>;
+
+/// The channels of an agent.
+pub struct AgentChannels {
+    /// From the lead.
+    pub down: mpsc::Receiver<DownMessage>,
+    /// From the data plane.
+    pub data: mpsc::UnboundedReceiver<Event>,
+    /// From the control API.
+    pub questions: mpsc::Receiver<Question>,
+}
+
+/// The state of a running agent.
+pub struct Agent {
+    config: AgentConfig,
+    up: mpsc::UnboundedSender<UpMessage>,
+    /// The revision in force, with the links as they are set up.
+    overlay: NodeOverlay,
+    /// Every pair that is not at rest on the star.
+    pairs: BTreeMap<pairs::PairId, pairs::PairState>,
+    moving: BTreeMap<SwitchId, pairs::Moving>,
+    last_switch: u32,
+    /// Circuits that no longer answer.
+    dead: BTreeSet<LinkId>,
+    generation: u64,
+    rules: Arc<RuleSet>,
+    guests: BTreeSet<MacAddr>,
+    guests_changed: bool,
+    matrix: TrafficMatrix,
+    last: Collected,
+}
+
+impl Agent {
+    /// An agent whose node has no link yet.
+    pub fn new(config: AgentConfig, up: mpsc::UnboundedSender<UpMessage>) -> Self {
+        let rules = Forwarder::new(vreserve_core::forward::ForwarderConfig::default()).rules().clone();
+        Agent {
+            config,
+            up,
+            overlay: NodeOverlay::default(),
+            pairs: BTreeMap::new(),
+            moving: BTreeMap::new(),
+            last_switch: 0,
+            dead: BTreeSet::new(),
+            generation: 0,
+            rules,
+            guests: BTreeSet::new(),
+            guests_changed: false,
+            matrix: TrafficMatrix::new(MATRIX_PAIRS),
+            last: Collected::default(),
+        }
+    }
+
+    /// Runs until the lead's side or the data plane is gone.
+    pub async fn run(mut self, mut channels: AgentChannels) {
+        for (link, name) in self.config.static_links.clone() {
+            if let Err(reason) = self.add_link(link).await {
+                tracing::error!(link = name, reason, "static link not set up");
+            }
+        }
+        self.install(Vec::new(), Vec::new());
+        let mut report = tokio::time::interval(self.config.report_interval);
+        report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = channels.down.recv() => match message {
+                    Some(message) => self.handle_message(message).await,
+                    None => return,
+                },
+                event = channels.data.recv() => match event {
+                    Some(event) => self.handle_event(event),
+                    None => return,
+                },
+                Some(question) = channels.questions.recv() => {
+                    self.collect().await;
+                    drop(question.send(self.view()));
+                }
+                _ = report.tick() => self.report().await,
+                () = tokio::time::sleep(GUEST_DELAY), if self.guests_changed => self.announce_guests(),
+            }
+        }
+    }
+
+    async fn handle_message(&mut self, message: DownMessage) {
+        match message {
+            DownMessage::Welcome { .. } => self.announce_guests(),
+            DownMessage::Overlay(overlay) => self.handle_overlay(overlay).await,
+            DownMessage::Prove(link) => self.config.worker.send(Command::Prove(link)),
+            DownMessage::ForgetGuest(guest) => self.config.worker.send(Command::ForgetGuest(guest)),
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Guest(event) => self.handle_guest(event),
+            Event::Health(link, health) => self.handle_health(link, health),
+            Event::CutoverEnded(id, outcome) => self.handle_cutover_ended(id, &outcome),
+            Event::Proof(link, outcome) => {
+                let outcome = match outcome {
+                    Some(outcome) => ProbeOutcome {
+                        passed: outcome.is_proven(),
+                        rtt: outcome.rtt_median,
+                        loss: outcome.loss,
+                        reason: if outcome.is_proven() { String::new() } else { outcome.to_string() },
+                    },
+                    None => ProbeOutcome {
+                        passed: false,
+                        rtt: None,
+                        loss: 1.0,
+                        reason: "the node has no such link".to_owned(),
+                    },
+                };
+                self.tell(UpMessage::Proved { link, outcome });
+            }
+            Event::PortFailed { name, reason, retry_in } => {
+                let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+                self.config.events.node(NodeEvent::PluginFailed { instance: name, reason, retry_in_ms });
+            }
+            Event::PortReopened(instance) => {
+                self.config.events.node(NodeEvent::PluginReopened { instance });
+            }
+            Event::FirstDrop(reason) => {
+                self.config.events.node(NodeEvent::FirstDrop { reason: reason.label().to_owned() });
+            }
+        }
+    }
+
+    fn handle_guest(&mut self, event: LearnEvent) {
+        match event {
+            LearnEvent::Learned { guest, .. } => self.guests_changed |= self.guests.insert(guest),
+            LearnEvent::Expired { guest, .. } => self.guests_changed |= self.guests.remove(&guest),
+            LearnEvent::Moved { .. } => {}
+            LearnEvent::LimitReached { at } => {
+                tracing::warn!(ingress = ?at, "as many guests as may be; further ones are not learned");
+            }
+        }
+    }
+
+    fn announce_guests(&mut self) {
+        self.guests_changed = false;
+        self.tell(UpMessage::Guests(self.guests.iter().copied().collect()));
+    }
+
+    fn handle_health(&mut self, link: LinkId, health: LinkHealth) {
+        let up = health == LinkHealth::Up;
+        let is_circuit = self.rules.class_of(link) == Some(LinkClass::Circuit);
+        if up {
+            self.dead.remove(&link);
+        } else if is_circuit && self.dead.insert(link) {
+            self.leave_link(link);
+            self.install(Vec::new(), Vec::new());
+        }
+        self.tell(UpMessage::LinkState { link, up });
+    }
+
+    /// Puts a new revision in force.
+    async fn handle_overlay(&mut self, overlay: NodeOverlay) {
+        let revision = overlay.revision;
+        if revision < self.overlay.revision {
+            return;
+        }
+        let old = std::mem::replace(&mut self.overlay, overlay);
+        let gone: Vec<LinkId> = missing(&old.links, &self.overlay.links);
+        let added: Vec<OverlayLink> =
+            self.overlay.links.iter().filter(|link| !old.links.contains(link)).cloned().collect();
+        for link in &gone {
+            self.leave_link(*link);
+            self.dead.remove(link);
+        }
+        // An address that comes back under another identity must be free before it is taken again.
+        let (now, later): (Vec<LinkId>, Vec<LinkId>) = gone.into_iter().partition(|id| {
+            old.links.iter().any(|link| {
+                link.id == *id && added.iter().any(|new| same_far_end(link, new) || new.id == link.id)
+            })
+        });
+        if !now.is_empty() {
+            let kept: Vec<OverlayLink> =
+                old.links.iter().filter(|link| !now.contains(&link.id)).cloned().collect();
+            let wanted = std::mem::replace(&mut self.overlay.links, kept);
+            self.install(Vec::new(), Vec::new());
+            self.overlay.links = wanted;
+            now.into_iter().for_each(|id| self.config.worker.send(Command::RemoveLink(id)));
+        }
+        let errors = self.add_links(added).await;
+        let begin = self.reconcile_all();
+        self.install(begin, Vec::new());
+        later.into_iter().for_each(|id| self.config.worker.send(Command::RemoveLink(id)));
+        let error = (!errors.is_empty()).then(|| errors.join("; "));
+        self.tell(UpMessage::Applied { revision, error });
+    }
+
+    async fn add_links(&mut self, links: Vec<OverlayLink>) -> Vec<String> {
+        let mut errors = Vec::new();
+        for link in links {
+            let spec = LinkSpec {
+                id: link.id,
+                class: link.class,
+                endpoint: link.endpoint,
+                far_address: link.far_address,
+            };
+            let far_node = link.far_node;
+            if let Err(reason) = self.add_link(spec).await {
+                errors.push(format!("link {} to {far_node}: {reason}", link.id));
+                self.overlay.links.retain(|kept| kept.id != link.id);
+            }
+        }
+        errors
+    }
+
+    async fn add_link(&mut self, link: LinkSpec) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        self.config.worker.send(Command::AddLink { link, reply });
+        answer.await.unwrap_or_else(|_| Err("the data plane has ended".to_owned()))
+    }
+
+    async fn collect(&mut self) {
+        let (reply, answer) = oneshot::channel();
+        self.config.worker.send(Command::Collect(reply));
+        if let Ok(collected) = answer.await {
+            self.matrix.merge(&collected.cells, collected.other);
+            self.last = collected;
+        }
+    }
+
+    async fn report(&mut self) {
+        self.collect().await;
+        let delta = self.matrix.take_delta();
+        let cells: Vec<_> = delta.cells.iter().map(report::record_of).collect();
+        match self.config.infer.observe(self.config.clock.now(), &cells) {
+            Ok(report) if report.is_empty() => {}
+            Ok(report) => self.tell(UpMessage::Report(report)),
+            Err(failure) => tracing::warn!(%failure, "inference took no counts"),
+        }
+    }
+
+    fn tell(&self, message: UpMessage) {
+        // The receiver outlives the agent, or the daemon is stopping.
+        drop(self.up.send(message));
+    }
+
+    fn tell_switched(&self, revision: u64, outcome: PairOutcome) {
+        self.tell(UpMessage::Switched { revision, outcomes: vec![outcome] });
+    }
+}
+
+/// The links of `old` that are not, or not the same, in `new`.
+fn missing(old: &[OverlayLink], new: &[OverlayLink]) -> Vec<LinkId> {
+    old.iter().filter(|link| !new.contains(link)).map(|link| link.id).collect()
+}
+
+fn same_far_end(one: &OverlayLink, other: &OverlayLink) -> bool {
+    one.endpoint == other.endpoint && one.far_address == other.far_address
+}

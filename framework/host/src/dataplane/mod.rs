@@ -1,0 +1,23 @@
+//! The data plane: one worker thread that owns capture instances, endpoints, slots, the forwarding cache
+//! and the counters, and shares nothing with anybody on a frame's way.
+//!
+//! A frame's way: [`worker`] takes a batch from a capture instance or an endpoint into slots of the
+//! [`pool`], asks the core's `forward` once per frame, and queues it at the [`egress`]; the queues leave as
+//! batches. Signals of other nodes turn off into `signals`, pairs in a cut-over into `cutover`.
+//! The control plane talks to the worker through the [`mailbox`] between batches.
+
+mod cutover;
+pub mod egress;
+mod links;
+pub mod mailbox;
+pub mod pool;
+pub mod ports;
+mod signals;
+mod sleep;
+pub mod worker;
+
+pub use mailbox::{
+    Collected, Command, CutoverSpec, Event, LinkSpec, LinkStatus, Mailbox, MailboxSender, PortStatus,
+};
+pub use ports::{CapturePort, EndpointPort};
+pub use worker::{DataPlane, DataPlaneConfig};

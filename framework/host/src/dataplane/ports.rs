@@ -1,0 +1,253 @@
+//! Capture instances and endpoints as the worker holds them: open, or failed and waiting to be reopened.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use vreserve_abi::Slot;
+use vreserve_core::counters::Weight;
+use vreserve_core::ids::{InterfaceId, LinkId};
+use vreserve_model::{Failure, Timestamp};
+
+use super::mailbox::{LinkSpec, PortStatus};
+use crate::plugin::{CaptureInstance, InstanceError, LinkInstance};
+
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// What both kinds of instance do on the data path.
+pub trait Instance {
+    /// Fills slots; see `vreserve_sdk::Capture::recv`.
+    fn recv(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError>;
+    /// Takes slots; see `vreserve_sdk::Capture::send`.
+    fn send(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError>;
+    /// What to poll.
+    fn ready_fd(&mut self) -> Option<RawFd>;
+    /// Times the plugin broke the contract.
+    fn violations(&self) -> u64;
+}
+
+macro_rules! instances {
+    ($($kind:ty),+) => {$(
+        impl Instance for $kind {
+            fn recv(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError> {
+                <$kind>::recv(self, slots)
+            }
+
+            fn send(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError> {
+                <$kind>::send(self, slots)
+            }
+
+            fn ready_fd(&mut self) -> Option<RawFd> {
+                <$kind>::ready_fd(self)
+            }
+
+            fn violations(&self) -> u64 {
+                <$kind>::violations(self)
+            }
+        }
+    )+};
+}
+
+instances!(CaptureInstance, LinkInstance);
+
+/// Opens an instance anew; called on the worker's thread.
+pub type Opener<I> = Box<dyn FnMut() -> Result<I, Failure> + Send>;
+
+/// One instance with its life: failures, back-off, counts.
+pub struct Port<I> {
+    name: String,
+    opener: Opener<I>,
+    state: State<I>,
+    backoff: Duration,
+    /// As last seen, for when the instance is gone.
+    violations: u64,
+    /// Frames and bytes in.
+    pub received: Weight,
+    /// Frames and bytes out.
+    pub sent: Weight,
+}
+
+enum State<I> {
+    Open(I),
+    Failed { reason: String, retry_at: Timestamp },
+}
+
+/// A change in a port's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortChange {
+    /// It failed, and is tried again after that time.
+    Failed(String, Duration),
+    /// It is open again.
+    Reopened,
+}
+
+impl<I: Instance> Port<I> {
+    /// A port over an open instance. `name` is the one in the configuration, `opener` makes the next instance.
+    pub fn new(name: String, instance: I, opener: Opener<I>) -> Self {
+        Port {
+            name,
+            opener,
+            state: State::Open(instance),
+            backoff: RETRY_MIN,
+            violations: 0,
+            received: Weight::ZERO,
+            sent: Weight::ZERO,
+        }
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The instance, while it is open.
+    pub fn instance(&mut self) -> Option<&mut I> {
+        match &mut self.state {
+            State::Open(instance) => Some(instance),
+            State::Failed { .. } => None,
+        }
+    }
+
+    /// Fills slots; a failed port fills none. An error is the port's end until it is reopened.
+    pub fn recv(&mut self, slots: &mut [Slot], now: Timestamp) -> Result<usize, PortChange> {
+        self.call(now, |instance| instance.recv(slots))
+    }
+
+    /// Takes slots; a failed port takes none.
+    pub fn send(&mut self, slots: &mut [Slot], now: Timestamp) -> Result<usize, PortChange> {
+        self.call(now, |instance| instance.send(slots))
+    }
+
+    fn call(
+        &mut self,
+        now: Timestamp,
+        call: impl FnOnce(&mut I) -> Result<usize, InstanceError>,
+    ) -> Result<usize, PortChange> {
+        let State::Open(instance) = &mut self.state else { return Ok(0) };
+        match call(instance) {
+            Ok(n) => {
+                self.backoff = RETRY_MIN;
+                Ok(n)
+            }
+            Err(InstanceError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(self.fail(error.to_string(), now)),
+        }
+    }
+
+    fn fail(&mut self, reason: String, now: Timestamp) -> PortChange {
+        if let State::Open(instance) = &self.state {
+            self.violations = instance.violations();
+        }
+        let retry_in = self.backoff;
+        self.backoff = (self.backoff * 2).min(RETRY_MAX);
+        self.state = State::Failed { reason: reason.clone(), retry_at: now + retry_in };
+        PortChange::Failed(reason, retry_in)
+    }
+
+    /// Reopens a failed port when its time has come.
+    pub fn poll(&mut self, now: Timestamp) -> Option<PortChange> {
+        match &self.state {
+            State::Failed { retry_at, .. } if now >= *retry_at => match (self.opener)() {
+                Ok(instance) => {
+                    self.state = State::Open(instance);
+                    Some(PortChange::Reopened)
+                }
+                Err(failure) => Some(self.fail(failure.to_string(), now)),
+            },
+            _ => None,
+        }
+    }
+
+    /// When `poll` has something to do.
+    pub fn poll_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Failed { retry_at, .. } => Some(retry_at),
+            State::Open(_) => None,
+        }
+    }
+
+    /// What to show.
+    pub fn status(&self) -> PortStatus {
+        let (failure, violations) = match &self.state {
+            State::Open(instance) => (None, instance.violations()),
+            State::Failed { reason, .. } => (Some(reason.clone()), self.violations),
+        };
+        PortStatus { name: self.name.clone(), failure, violations, received: self.received, sent: self.sent }
+    }
+}
+
+/// A capture instance and its interface's identity.
+pub struct CapturePort {
+    /// The interface.
+    pub id: InterfaceId,
+    /// The instance.
+    pub port: Port<CaptureInstance>,
+}
+
+/// A link plugin's instance and the far nodes behind it.
+pub struct EndpointPort {
+    /// The instance.
+    pub port: Port<LinkInstance>,
+    /// The links by far number; numbers are reused once free.
+    fars: Vec<Option<(LinkId, String)>>,
+}
+
+impl EndpointPort {
+    /// An endpoint without far nodes.
+    pub fn new(port: Port<LinkInstance>) -> Self {
+        EndpointPort { port, fars: Vec::new() }
+    }
+
+    /// The endpoint's name in the configuration, without its kind.
+    pub fn endpoint(&self) -> &str {
+        self.port.name().strip_prefix("link.").unwrap_or(self.port.name())
+    }
+
+    /// The link of a far number.
+    pub fn link_of(&self, far: u32) -> Option<LinkId> {
+        self.fars.get(far as usize)?.as_ref().map(|(link, _)| *link)
+    }
+
+    /// Admits the far node of a link and returns its number. On a failed port it is admitted when the port
+    /// is back.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub fn add(&mut self, link: &LinkSpec) -> Result<u32, Failure> {
+        let free = self.fars.iter().position(Option::is_none).unwrap_or(self.fars.len());
+        let far = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
+        if let Some(instance) = self.port.instance() {
+            instance.add_far(far, &link.far_address)?;
+        }
+        if free == self.fars.len() {
+            self.fars.push(None);
+        }
+        self.fars[free] = Some((link.id, link.far_address.clone()));
+        Ok(far)
+    }
+
+    /// Forgets a far node.
+    pub fn remove(&mut self, far: u32) {
+        if let Some(instance) = self.port.instance() {
+            instance.remove_far(far);
+        }
+        if let Some(entry) = self.fars.get_mut(far as usize) {
+            *entry = None;
+        }
+    }
+
+    /// Admits every far node to a reopened instance; returns what failed.
+    pub fn readmit(&mut self) -> Vec<(LinkId, Failure)> {
+        let Some(instance) = self.port.instance() else { return Vec::new() };
+        let mut failed = Vec::new();
+        for (far, entry) in self.fars.iter().enumerate() {
+            let Some((link, address)) = entry else { continue };
+            let far = u32::try_from(far).expect("`add` keeps far numbers in range");
+            if let Err(failure) = instance.add_far(far, address) {
+                failed.push((*link, failure));
+            }
+        }
+        failed
+    }
+}

@@ -1,0 +1,474 @@
+//! The worker: the loop that every frame of this node passes through.
+//!
+//! One turn: commands, then a batch from each capture instance and each endpoint, each frame asked of the
+//! core's `forward` once and queued, the queues sent; then cut-overs and probes that are due. A turn that
+//! moved nothing sleeps until something is ready.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::UnboundedSender;
+use vreserve_abi::Slot;
+use vreserve_core::drops::{DropCounters, DropReason};
+use vreserve_core::forward::{Forwarder, ForwarderConfig, Verdict};
+use vreserve_core::ids::{Ingress, InterfaceId, LinkClass, LinkId};
+use vreserve_core::rules::Target;
+use vreserve_core::signal::is_signal;
+use vreserve_model::Timestamp;
+
+use super::cutover::Cutovers;
+use super::egress::{EgressQueue, weight_of};
+use super::links::LinkTable;
+use super::mailbox::{Collected, Command, Event, LinkSpec, Mailbox, MailboxSender, mailbox};
+use super::pool::SlotPool;
+use super::ports::{CapturePort, EndpointPort, Instance, PortChange};
+use super::sleep::Sleep;
+use crate::clock::Clock;
+
+/// Frames per batch: from 32 on a boundary crossing is not measurable (reference figures in
+/// docs/decisions/001-plugin-abi.md).
+pub(super) const BATCH: usize = 64;
+/// Slots for copies: floods, signals, frames out of a hold.
+pub(super) const SCRATCH: usize = 64;
+
+/// What a worker is made of.
+pub struct DataPlaneConfig {
+    /// The slots; plugins know them already.
+    pub pool: SlotPool,
+    /// The capture instances.
+    pub captures: Vec<CapturePort>,
+    /// The endpoints.
+    pub endpoints: Vec<EndpointPort>,
+    /// The daemon's clock.
+    pub clock: Clock,
+    /// A random secret.
+    pub seed: u64,
+}
+
+/// Slots that a worker needs in its pool.
+pub const POOL_SLOTS: usize = BATCH + SCRATCH;
+
+/// A running worker.
+pub struct DataPlane {
+    mailbox: MailboxSender,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DataPlane {
+    /// Starts the worker's thread. Events go to `events`.
+    ///
+    /// # Errors
+    /// If the system gives no thread or event descriptor.
+    pub fn start(config: DataPlaneConfig, events: UnboundedSender<Event>) -> std::io::Result<Self> {
+        let (sender, mailbox) = mailbox()?;
+        let thread = std::thread::Builder::new()
+            .name("data-0".to_owned())
+            .spawn(move || Worker::new(config, mailbox, events).run())?;
+        Ok(DataPlane { mailbox: sender, thread: Some(thread) })
+    }
+
+    /// The way to tell it something.
+    pub fn mailbox(&self) -> MailboxSender {
+        self.mailbox.clone()
+    }
+
+    /// Ends the worker and closes its instances; returns when that is done.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.mailbox.send(Command::Stop);
+            if thread.join().is_err() {
+                tracing::error!("the data plane's worker panicked");
+            }
+        }
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pub(super) struct Worker {
+    pub(super) pool: SlotPool,
+    batch: Vec<Slot>,
+    /// The next scratch slot that is free until the queues are sent.
+    scratch: usize,
+    pub(super) captures: Vec<CapturePort>,
+    capture_queues: Vec<EgressQueue>,
+    interface_index: HashMap<InterfaceId, usize>,
+    pub(super) endpoints: Vec<EndpointPort>,
+    endpoint_queues: Vec<EgressQueue>,
+    pub(super) links: LinkTable,
+    pub(super) forwarder: Forwarder,
+    pub(super) cutovers: Cutovers,
+    pub(super) drops: DropCounters,
+    announced_drops: DropCounters,
+    pub(super) nonces: Nonces,
+    clock: Clock,
+    mailbox: Mailbox,
+    pub(super) events: UnboundedSender<Event>,
+    sleep: Sleep,
+}
+
+/// Numbers that nobody off the path can guess: splitmix64 over a random secret.
+pub(super) struct Nonces(u64);
+
+impl Nonces {
+    pub(super) fn fresh(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Worker {
+    fn new(config: DataPlaneConfig, mailbox: Mailbox, events: UnboundedSender<Event>) -> Self {
+        let DataPlaneConfig { pool, captures, endpoints, clock, seed } = config;
+        let queue = || EgressQueue::new(BATCH + SCRATCH);
+        Worker {
+            batch: (0..BATCH).map(|index| pool.slot(index)).collect(),
+            pool,
+            scratch: 0,
+            capture_queues: captures.iter().map(|_| queue()).collect(),
+            interface_index: captures.iter().enumerate().map(|(index, port)| (port.id, index)).collect(),
+            captures,
+            endpoint_queues: endpoints.iter().map(|_| queue()).collect(),
+            endpoints,
+            links: LinkTable::default(),
+            forwarder: Forwarder::new(ForwarderConfig { seed, ..ForwarderConfig::default() }),
+            cutovers: Cutovers::default(),
+            drops: DropCounters::default(),
+            announced_drops: DropCounters::default(),
+            nonces: Nonces(seed.rotate_left(32)),
+            clock,
+            mailbox,
+            events,
+            sleep: Sleep::new(),
+        }
+    }
+
+    fn run(mut self) {
+        self.watch();
+        loop {
+            let now = self.clock.now();
+            while let Some(command) = self.mailbox.poll() {
+                if matches!(command, Command::Stop) {
+                    return;
+                }
+                self.handle_command(command, now);
+            }
+            let moved = self.turn(now);
+            let now = self.clock.now();
+            self.poll_timers(now);
+            if moved == 0 {
+                let until = self.next_timer().since(now);
+                self.sleep.sleep(until);
+            }
+        }
+    }
+
+    /// One batch from everywhere; returns how many frames came.
+    fn turn(&mut self, now: Timestamp) -> usize {
+        let mut moved = 0;
+        for index in 0..self.captures.len() {
+            self.empty_batch();
+            let port = &mut self.captures[index];
+            let ingress = Ingress::Interface(port.id);
+            match port.port.recv(&mut self.batch, now) {
+                Ok(n) => {
+                    moved += n;
+                    for slot in 0..n {
+                        let slot = self.batch[slot];
+                        self.captures[index].port.received += weight_of(&slot);
+                        self.handle_frame(ingress, slot, now);
+                    }
+                    self.flush(now);
+                }
+                Err(change) => self.handle_capture_change(index, change),
+            }
+        }
+        for index in 0..self.endpoints.len() {
+            self.empty_batch();
+            match self.endpoints[index].port.recv(&mut self.batch, now) {
+                Ok(n) => {
+                    moved += n;
+                    for slot in 0..n {
+                        let slot = self.batch[slot];
+                        self.handle_datagram(index, slot, now);
+                    }
+                    self.flush(now);
+                }
+                Err(change) => self.handle_endpoint_change(index, change),
+            }
+        }
+        moved
+    }
+
+    fn empty_batch(&mut self) {
+        for (index, slot) in self.batch.iter_mut().enumerate() {
+            *slot = self.pool.slot(index);
+        }
+    }
+
+    /// A frame from a far node: a signal for this node, or a frame like any other.
+    fn handle_datagram(&mut self, endpoint: usize, slot: Slot, now: Timestamp) {
+        let weight = weight_of(&slot);
+        let port = &mut self.endpoints[endpoint];
+        port.port.received += weight;
+        let Some(link) = port.link_of(slot.far) else {
+            return self.drops.count(DropReason::UnknownLink, weight.frames);
+        };
+        let Some(entry) = self.links.find_mut(link) else {
+            return self.drops.count(DropReason::UnknownLink, weight.frames);
+        };
+        entry.received += weight;
+        if is_signal(self.pool.frame(&slot)) {
+            if entry.class == LinkClass::Static {
+                return self.drops.count(DropReason::ReservedEtherType, weight.frames);
+            }
+            return self.handle_signal(link, slot, now);
+        }
+        self.handle_frame(Ingress::Link(link), slot, now);
+    }
+
+    /// Asks what happens to a frame, and does it.
+    pub(super) fn handle_frame(&mut self, ingress: Ingress, slot: Slot, now: Timestamp) {
+        let weight = weight_of(&slot);
+        let verdict = self.forwarder.forward(ingress, self.pool.frame(&slot), weight, now);
+        match verdict {
+            Verdict::Deliver(interface) => self.queue_to_interface(interface, slot),
+            Verdict::Send(link) => self.queue_to_link(link, slot),
+            Verdict::Flood(fan_out) => {
+                // The plugin may overwrite what it sends, so every further target gets a copy.
+                for index in 0..self.forwarder.targets(fan_out).len() {
+                    let target = self.forwarder.targets(fan_out)[index];
+                    let slot = if index == 0 { slot } else { self.copy(&slot, now) };
+                    match target {
+                        Target::Interface(interface) => self.queue_to_interface(interface, slot),
+                        Target::Link(link) => self.queue_to_link(link, slot),
+                    }
+                }
+            }
+            Verdict::Hold(switch) => self.hold(switch, slot, now),
+            Verdict::Drop(reason) => self.drops.count(reason, weight.frames),
+        }
+    }
+
+    /// A copy of a frame that is still unsent in a scratch slot.
+    fn copy(&mut self, slot: &Slot, now: Timestamp) -> Slot {
+        let index = self.take_scratch(now);
+        self.pool.copy(slot, index)
+    }
+
+    /// A scratch slot; if none is free, the queues are sent first.
+    pub(super) fn take_scratch(&mut self, now: Timestamp) -> usize {
+        if self.scratch == SCRATCH {
+            self.flush(now);
+        }
+        self.scratch += 1;
+        BATCH + self.scratch - 1
+    }
+
+    fn queue_to_interface(&mut self, interface: InterfaceId, slot: Slot) {
+        match self.interface_index.get(&interface) {
+            Some(index) => self.capture_queues[*index].push(slot),
+            None => self.drops.count(DropReason::NoTarget, weight_of(&slot).frames),
+        }
+    }
+
+    pub(super) fn queue_to_link(&mut self, link: LinkId, slot: Slot) {
+        match self.links.find(link) {
+            Some(entry) => self.endpoint_queues[entry.endpoint].push(Slot { far: entry.far, ..slot }),
+            None => self.drops.count(DropReason::UnknownLink, weight_of(&slot).frames),
+        }
+    }
+
+    /// Sends everything queued. Scratch slots are free again afterwards.
+    pub(super) fn flush(&mut self, now: Timestamp) {
+        for index in 0..self.captures.len() {
+            if !self.capture_queues[index].is_empty() {
+                self.flush_capture(index, now);
+            }
+        }
+        for index in 0..self.endpoints.len() {
+            if !self.endpoint_queues[index].is_empty() {
+                self.flush_endpoint(index, now);
+            }
+        }
+        self.scratch = 0;
+    }
+
+    fn flush_capture(&mut self, index: usize, now: Timestamp) {
+        let queue = &mut self.capture_queues[index];
+        let port = &mut self.captures[index].port;
+        let is_open = port.instance().is_some();
+        let outcome = port.send(queue.slots(), now);
+        let busy = if is_open { DropReason::InterfaceBusy } else { DropReason::PluginFailed };
+        let consumed = *outcome.as_ref().unwrap_or(&0);
+        queue.settle(consumed, busy, &mut self.drops, |slot| port.sent += weight_of(slot));
+        if let Err(change) = outcome {
+            self.handle_capture_change(index, change);
+        }
+    }
+
+    fn flush_endpoint(&mut self, index: usize, now: Timestamp) {
+        let queue = &mut self.endpoint_queues[index];
+        let endpoint = &mut self.endpoints[index];
+        let is_open = endpoint.port.instance().is_some();
+        let outcome = endpoint.port.send(queue.slots(), now);
+        let busy = if is_open { DropReason::LinkBusy } else { DropReason::PluginFailed };
+        let consumed = *outcome.as_ref().unwrap_or(&0);
+        let links = &mut self.links;
+        queue.settle(consumed, busy, &mut self.drops, |slot| {
+            let weight = weight_of(slot);
+            endpoint.port.sent += weight;
+            if let Some(entry) = endpoint.link_of(slot.far).and_then(|link| links.find_mut(link)) {
+                entry.sent += weight;
+            }
+        });
+        if let Err(change) = outcome {
+            self.handle_endpoint_change(index, change);
+        }
+    }
+
+    fn handle_capture_change(&mut self, index: usize, change: PortChange) {
+        let name = self.captures[index].port.name().to_owned();
+        self.announce_port(name, change);
+    }
+
+    pub(super) fn handle_endpoint_change(&mut self, index: usize, change: PortChange) {
+        if change == PortChange::Reopened {
+            for (link, failure) in self.endpoints[index].readmit() {
+                tracing::warn!(%link, %failure, "far node not admitted to the reopened endpoint");
+            }
+        }
+        let name = self.endpoints[index].port.name().to_owned();
+        self.announce_port(name, change);
+    }
+
+    fn announce_port(&mut self, name: String, change: PortChange) {
+        self.tell(match change {
+            PortChange::Failed(reason, retry_in) => Event::PortFailed { name, reason, retry_in },
+            PortChange::Reopened => Event::PortReopened(name),
+        });
+        self.watch();
+    }
+
+    /// Tells the control plane; it is gone only when the daemon stops.
+    pub(super) fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+
+    fn watch(&mut self) {
+        let captures =
+            self.captures.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
+        let endpoints =
+            self.endpoints.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
+        let fds: Vec<Option<RawFd>> = captures.chain(endpoints).collect();
+        self.sleep.watch(self.mailbox.bell(), fds.into_iter());
+    }
+
+    fn poll_timers(&mut self, now: Timestamp) {
+        self.poll_cutovers(now);
+        self.poll_probes(now);
+        for index in 0..self.captures.len() {
+            if let Some(change) = self.captures[index].port.poll(now) {
+                self.handle_capture_change(index, change);
+            }
+        }
+        for index in 0..self.endpoints.len() {
+            if let Some(change) = self.endpoints[index].port.poll(now) {
+                self.handle_endpoint_change(index, change);
+            }
+        }
+        while let Some(event) = self.forwarder.poll_event() {
+            self.tell(Event::Guest(event));
+        }
+        if self.drops != self.announced_drops {
+            self.announce_drops();
+        }
+        self.flush(now);
+    }
+
+    /// The first frame dropped for a reason is news; how many follow is a counter.
+    fn announce_drops(&mut self) {
+        for reason in DropReason::ALL {
+            if self.announced_drops.of(*reason) == 0 && self.drops.of(*reason) > 0 {
+                self.tell(Event::FirstDrop(*reason));
+            }
+        }
+        self.announced_drops = self.drops.clone();
+    }
+
+    fn next_timer(&self) -> Timestamp {
+        let ports = self.captures.iter().filter_map(|port| port.port.poll_at());
+        let endpoints = self.endpoints.iter().filter_map(|port| port.port.poll_at());
+        let own = [self.next_probe(), self.cutovers.poll_at()];
+        ports.chain(endpoints).chain(own.into_iter().flatten()).min().unwrap_or(Timestamp(u64::MAX))
+    }
+
+    fn handle_command(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::AddLink { link, reply } => drop(reply.send(self.add_link(&link, now))),
+            Command::RemoveLink(id) => {
+                if let Some(entry) = self.links.remove(id) {
+                    self.endpoints[entry.endpoint].remove(entry.far);
+                }
+            }
+            Command::Install { rules, begin, retire } => {
+                self.flush(now);
+                self.forwarder.install(rules);
+                self.cutovers.retire(&retire);
+                self.cutovers.begin(begin, now);
+            }
+            Command::Release(id) => self.cutovers.release(id, now),
+            Command::Abandon(id) => self.cutovers.abandon(id, now),
+            Command::Prove(link) => self.begin_proof(link, now),
+            Command::ForgetGuest(guest) => self.forwarder.forget_guest(guest),
+            Command::Collect(reply) => drop(reply.send(self.collect(now))),
+            Command::Stop => {}
+        }
+    }
+
+    fn add_link(&mut self, link: &LinkSpec, now: Timestamp) -> Result<(), String> {
+        let index = self
+            .endpoints
+            .iter()
+            .position(|endpoint| endpoint.endpoint() == link.endpoint)
+            .ok_or_else(|| format!("this node has no endpoint {}", link.endpoint))?;
+        let far = self.endpoints[index].add(link).map_err(|failure| failure.to_string())?;
+        self.links.add(link.id, link.class, index, far, now);
+        Ok(())
+    }
+
+    fn collect(&mut self, now: Timestamp) -> Collected {
+        let mut cells = Vec::new();
+        let other = self.forwarder.poll_counters(now, &mut cells);
+        let guests = self.forwarder.guests().iter().map(|(guest, ingress)| match ingress {
+            Ingress::Interface(interface) => (guest, Some(interface)),
+            Ingress::Link(_) => (guest, None),
+        });
+        Collected {
+            other,
+            cells,
+            drops: self.drops.clone(),
+            cache: self.forwarder.stats(),
+            links: self.links.status(now),
+            ports: self
+                .captures
+                .iter()
+                .map(|port| port.port.status())
+                .chain(self.endpoints.iter().map(|endpoint| endpoint.port.status()))
+                .collect(),
+            guests: guests.collect(),
+        }
+    }
+}

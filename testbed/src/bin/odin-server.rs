@@ -1,0 +1,111 @@
+//! `odin-server`: stands in for ODIN on the trusted host of one optical network.
+//!
+//! Exit code 0 after SIGTERM or SIGINT, 1 failed, 2 wrong usage or lab file.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use vreserve_testbed::lab::state::State;
+use vreserve_testbed::odin::client::ask;
+use vreserve_testbed::odin::protocol::{PathReport, PathState, Reply, Request};
+use vreserve_testbed::odin::server::{ServerConfig, serve};
+use vreserve_testbed::odin::timing::{SwitchOrder, Timing};
+use vreserve_testbed::{Error, LabSpec};
+
+/// Sets up lightpaths on a lab's optical network, as slowly as the original unless told otherwise.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// A lab file, the state file of a standing lab, or a standing lab's name.
+    #[arg(long, required_unless_present = "list")]
+    lab: Option<PathBuf>,
+    /// The optical network.
+    #[arg(long, required_unless_present = "list")]
+    network: Option<String>,
+    /// The socket to listen on, or to ask.
+    #[arg(long)]
+    socket: PathBuf,
+    /// Multiplies the original's delays; 1 is real time.
+    #[arg(long, default_value = "1", value_parser = time_scale)]
+    time_scale: f64,
+    /// Configure a path's switches all at once, which the original could not.
+    #[arg(long)]
+    parallel_switches: bool,
+    /// Ask the server at the socket for its paths, and do nothing else.
+    #[arg(long, conflicts_with_all = ["lab", "network"])]
+    list: bool,
+    /// With --list: as one JSON document.
+    #[arg(long, requires = "list")]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_coloured = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_coloured)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("odin-server: {error:#}");
+            let is_wrong_file = error.downcast_ref().is_some_and(Error::is_wrong_file);
+            ExitCode::from(if is_wrong_file { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.list {
+        return list(&arguments.socket, arguments.json);
+    }
+    let order = if arguments.parallel_switches { SwitchOrder::Parallel } else { SwitchOrder::Serial };
+    let timing = Timing::new(arguments.time_scale, order).map_err(anyhow::Error::msg)?;
+    let lab = lab_of(&arguments.lab.context("no lab")?)?;
+    let network = arguments.network.context("no network")?;
+    Ok(serve(ServerConfig { lab, network, socket: arguments.socket, timing })?)
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    Timing::new(scale, SwitchOrder::default()).map(|_| scale)
+}
+
+fn lab_of(given: &Path) -> anyhow::Result<LabSpec> {
+    if given.extension().is_some_and(|extension| extension == "toml") {
+        return Ok(LabSpec::load(given)?);
+    }
+    let state = match given.to_str() {
+        Some(name) if !given.exists() => State::load(name)?,
+        _ => State::read(given)?,
+    };
+    Ok(state.with_context(|| format!("no lab is up at {}", given.display()))?.lab)
+}
+
+fn list(socket: &Path, as_json: bool) -> anyhow::Result<()> {
+    let Reply::Paths(paths) = ask(socket, &Request::List)? else {
+        bail!("the server answered another question")
+    };
+    if as_json {
+        println!("{}", serde_json::to_string(&paths)?);
+    } else {
+        paths.iter().for_each(print_path);
+    }
+    Ok(())
+}
+
+fn print_path(path: &PathReport) {
+    let state = match path.state {
+        PathState::SettingUp => "setting-up",
+        PathState::Up => "up",
+        PathState::TearingDown => "tearing-down",
+    };
+    let PathReport { id, source, destination, lambda, switches, .. } = path;
+    println!("path {id} {state} {source} {destination} lambda {lambda} via {}", switches.join(" "));
+}

@@ -1,0 +1,141 @@
+//! From a lab to the commands that make it. Pure: what runs them is in [`super`].
+//!
+//! ```text
+//!  guest eth0 (TAP)          host                       commodity: br0
+//!  guest eth0 ─veth─ vg-<guest>   inet0 ───── tbf ─ c-<host> ─┤
+//!                            <network> ─────── h-<host> ─ p-<host>   one bridge per host port, alone
+//!                                                  until an ODIN server joins a lambda to it
+//! ```
+
+use super::spec::{COMMODITY, Commodity, GUEST_MTU, Guest, GuestInterface, Host, LabSpec, Network};
+use crate::batch::Batch;
+use crate::units::{BitsPerSecond, Bytes};
+
+/// Beyond any interface index that a lab's host reaches.
+const FIRST_PORT_INDEX: usize = 100_000;
+
+/// The batch that makes the namespaces, empty.
+pub(super) fn namespaces(lab: &LabSpec) -> Batch {
+    Batch::ip_here(lab.namespaces().iter().map(|namespace| format!("netns add {namespace}")).collect())
+}
+
+/// The batches that fill the namespaces, in order.
+pub(super) fn contents(lab: &LabSpec) -> Vec<Batch> {
+    let mut batches = vec![Batch::ip(&lab.namespace(COMMODITY), commodity(lab))];
+    for network in &lab.networks {
+        batches.push(Batch::ip(&lab.namespace(&network.name), optical(lab, network)));
+    }
+    for host in &lab.hosts {
+        let namespace = lab.namespace(&host.name);
+        batches.push(Batch::ip(&namespace, inside_host(lab, host)));
+        batches
+            .push(Batch::tc(&namespace, vec![rate_limit("inet0", lab.commodity.rate, lab.commodity.queue)]));
+    }
+    for (_, guest) in lab.guests() {
+        batches.push(Batch::ip(&lab.namespace(&guest.name), inside_guest(guest)));
+    }
+    batches.push(Batch::tc(&lab.namespace(COMMODITY), commodity_rates(lab)));
+    batches
+}
+
+/// The `tc` command that limits what leaves an interface: a token bucket over one byte-counted FIFO.
+pub(crate) fn rate_limit(interface: &str, rate: BitsPerSecond, queue: Bytes) -> String {
+    let bucket = rate.bucket().0;
+    format!("qdisc add dev {interface} root tbf rate {}bit burst {bucket} limit {}", rate.0, queue.0)
+}
+
+fn commodity(lab: &LabSpec) -> Vec<String> {
+    let mut lines = vec!["link set lo up".to_owned(), bridge("br0"), "link set br0 up".to_owned()];
+    for (nth, host) in lab.hosts.iter().enumerate() {
+        let namespace = lab.namespace(&host.name);
+        lines.extend(port(nth, &format!("c-{}", host.name), "inet0", "br0", &namespace, lab.commodity.mtu));
+    }
+    lines
+}
+
+fn commodity_rates(lab: &LabSpec) -> Vec<String> {
+    let Commodity { rate, queue, .. } = lab.commodity;
+    lab.hosts.iter().map(|host| rate_limit(&format!("c-{}", host.name), rate, queue)).collect()
+}
+
+fn optical(lab: &LabSpec, network: &Network) -> Vec<String> {
+    let mut lines = vec!["link set lo up".to_owned()];
+    for (nth, host) in attached(lab, network).enumerate() {
+        let switch_port = format!("p-{}", host.name);
+        lines.push(bridge(&switch_port));
+        lines.push(format!("link set {switch_port} up"));
+        let namespace = lab.namespace(&host.name);
+        let name = format!("h-{}", host.name);
+        lines.extend(port(nth, &name, &network.name, &switch_port, &namespace, network.mtu));
+    }
+    lines
+}
+
+/// The interfaces that must carry frames before the lab counts as up, by namespace.
+pub(super) fn carrying(lab: &LabSpec) -> Vec<(String, Vec<String>)> {
+    let ports = lab.hosts.iter().map(|host| format!("c-{}", host.name)).collect();
+    let mut all = vec![(lab.namespace(COMMODITY), ports)];
+    for network in &lab.networks {
+        let ports = attached(lab, network).map(|host| format!("h-{}", host.name)).collect();
+        all.push((lab.namespace(&network.name), ports));
+    }
+    for host in &lab.hosts {
+        let own = std::iter::once("inet0".to_owned()).chain(host.attachments.keys().cloned());
+        all.push((lab.namespace(&host.name), own.collect()));
+    }
+    all
+}
+
+fn attached<'a>(lab: &'a LabSpec, network: &Network) -> impl Iterator<Item = &'a Host> {
+    let name = network.name.clone();
+    lab.hosts.iter().filter(move |host| host.attachments.contains_key(&name))
+}
+
+/// A bridge that forwards and does nothing else: no multicast snooping, no queries of its own.
+pub(crate) fn bridge(name: &str) -> String {
+    format!("link add {name} type bridge mcast_snooping 0")
+}
+
+/// A veth pair from a port of `bridge` here to `interface` in the host's namespace.
+///
+/// The kernel processes a veth's carrier at once only if the two ends differ in interface index, else up to a
+/// second later; ends in different namespaces easily have the same, so the port's index is set out of reach.
+fn port(nth: usize, name: &str, interface: &str, bridge: &str, namespace: &str, mtu: u32) -> [String; 2] {
+    let index = FIRST_PORT_INDEX + nth;
+    let peer = format!("peer name {interface} mtu {mtu} netns {namespace}");
+    [
+        format!("link add {name} index {index} mtu {mtu} type veth {peer}"),
+        format!("link set {name} master {bridge} up"),
+    ]
+}
+
+fn inside_host(lab: &LabSpec, host: &Host) -> Vec<String> {
+    let mut lines = vec![
+        "link set lo up".to_owned(),
+        format!("address add {} dev inet0", host.commodity),
+        "link set inet0 up".to_owned(),
+    ];
+    for (network, attachment) in &host.attachments {
+        lines.push(format!("address add {} dev {network}", attachment.address));
+        lines.push(format!("link set {network} up"));
+    }
+    for guest in host.guests.iter().filter(|guest| guest.interface == GuestInterface::Veth) {
+        let end = guest.capture_interface();
+        let namespace = lab.namespace(&guest.name);
+        let peer = format!("peer name eth0 mtu {GUEST_MTU} netns {namespace}");
+        lines.push(format!("link add {end} mtu {GUEST_MTU} type veth {peer}"));
+        lines.push(format!("link set {end} up"));
+    }
+    lines
+}
+
+fn inside_guest(guest: &Guest) -> Vec<String> {
+    let mut lines = vec!["link set lo up".to_owned()];
+    if guest.interface == GuestInterface::Tap {
+        lines.push("tuntap add dev eth0 mode tap".to_owned());
+    }
+    lines.push(format!("link set eth0 address {} mtu {GUEST_MTU}", guest.mac));
+    lines.push(format!("address add {} dev eth0", guest.address));
+    lines.push("link set eth0 up".to_owned());
+    lines
+}
