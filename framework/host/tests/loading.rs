@@ -201,7 +201,7 @@ fn what_is_not_a_whole_shared_object_for_this_machine_is_refused() {
 #[test]
 fn every_truncation_and_flipped_header_byte_is_survived() {
     let good = good();
-    for at in (0..64).chain((64..good.len()).step_by(good.len() / 40)) {
+    for at in (0..64).chain((64..good.len()).step_by(good.len() / 10)) {
         drop(Plugins::with("fixture.so", &good[..at]).refusal(&instance("{}")));
     }
     for at in 0..64 {
@@ -229,7 +229,11 @@ fn metadata_decides_before_anything_is_run() {
         (r#""abi":"1.0.0""#, r#""abi":"later""#, "too old: built for ABI later"),
         (r#""panic":"unwind""#, r#""panic":"abort" "#, r#"built with panic = "abort""#),
         (r#"{"name":"fixture""#, r#"{"name":"stature""#, "is plugin stature, not fixture"),
-        (r#""kinds":"link reserve ""#, r#""kinds":"capture,adapt""#, "serves , not link"),
+        (
+            r#""kinds":"link reserve ""#,
+            r#""kinds":"capture,adapt""#,
+            "serves no kind that this host knows, not link",
+        ),
         (r#"{"name":"fixture""#, r#"<"name":"fixture""#, "not a vreserve plugin"),
     ] {
         let error = Plugins::with("fixture.so", &patched(from, to)).refusal(&instance("{}"));
@@ -272,7 +276,7 @@ fn a_library_that_only_pretends_is_refused() {
     plugins.compile("libfixture.so", &format!("{section}\n{symbol}"));
     let path = Some(plugins.0.path().join("libfixture.so"));
     let error = plugins.refusal(&Instance { path, ..instance("{}") });
-    assert!(matches!(error, LoadError::Layout { .. }), "no header at the symbol: {error}");
+    assert!(error.to_string().contains("its root symbol is not one"), "no header at the symbol: {error}");
 }
 
 #[test]
@@ -281,7 +285,7 @@ fn a_root_function_that_panics_is_contained() {
     let path = Some(plugins.0.path().join("root.so"));
     let error =
         plugins.refusal(&Instance { path, plugin: "fixture-root-panics".to_owned(), ..instance("{}") });
-    assert!(error.to_string().contains("panicked"), "{error}");
+    assert_eq!(error.to_string(), "plugin fixture-root-panics: its root function panicked");
 }
 
 #[test]
