@@ -59,6 +59,9 @@ pub struct Slot {
     pub reserved: u32,
 }
 
+// SAFETY: a slot only says where memory is; whoever reads or writes there answers for it.
+unsafe impl Send for Slot {}
+
 /// What a batch call did.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]

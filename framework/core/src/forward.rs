@@ -28,7 +28,7 @@ use fan_out::FanOuts;
 
 /// What happens to one frame.
 // Tag and payload are a machine word each: with a one-octet tag the copies out of the cache are fifteen
-// octets at odd offsets, and each stalls on the one before (20 ns per hit instead of 3).
+// octets at odd offsets, and each stalls on the one before (20 ns per hit instead of 5).
 #[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {

@@ -6,7 +6,7 @@
 //! Data plane, in the order a frame meets it: [`frame`], [`forward`], `cache`, [`rules`], [`learn`],
 //! [`counters`], [`drops`]; at a planned cut-over [`switch`]; between two nodes [`signal`], [`liveness`] and
 //! [`probe`].
-//! Control plane: [`matrix`], [`overlay`], `plan`, `reservation`, `lead`.
+//! Control plane: [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -16,11 +16,14 @@ pub mod drops;
 pub mod forward;
 pub mod frame;
 pub mod ids;
+pub mod lead;
 pub mod learn;
 pub mod liveness;
 pub mod matrix;
 pub mod overlay;
+pub mod plan;
 pub mod probe;
+pub mod reservation;
 pub mod rules;
 pub mod signal;
 pub mod switch;

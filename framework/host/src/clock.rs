@@ -23,8 +23,8 @@ impl Clock {
 
     /// The wall clock in milliseconds since the Unix epoch: for people and for providers, never for order.
     pub fn wall_ms() -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }

@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 mod addresses;
+pub mod duration;
 mod failure;
 mod overlay;
 mod rate;

@@ -1,6 +1,19 @@
 //! A node's configuration: TOML text in, a typed and consistent value or every error with its place out.
+//!
+//! [`Config::load`] touches nothing but the file. What plugins say of their own keys later is placed in the
+//! file by [`Config::plugin_error`].
 
 mod error;
+mod instances;
+mod json;
+mod load;
+mod locate;
+mod node;
+mod read;
+mod section;
+mod suggest;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use error::{ConfigError, ConfigErrors, Location};

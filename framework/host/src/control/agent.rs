@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::dataplane::{Collected, Command, Event, LinkSpec, MailboxSender};
 use crate::plugin::InferInstance;
 
-pub use report::{AgentView, LinkView, MatrixView, PairView, RuleView};
+pub use report::{AgentView, CacheView, LinkView, MatrixView, PairView, PortView, RuleView};
 
 /// How long after a change of guests the list is sent: guests come in groups.
 const GUEST_DELAY: Duration = Duration::from_millis(20);
@@ -63,8 +63,6 @@ pub type Question = oneshot::Sender<AgentView>;
 pub struct AgentChannels {
     /// From the lead.
     pub down: mpsc::Receiver<DownMessage>,
-    /// To the lead.
-    pub up: mpsc::UnboundedSender<UpMessage>,
     /// From the data plane.
     pub data: mpsc::UnboundedReceiver<Event>,
     /// From the control API.
@@ -146,8 +144,8 @@ impl Agent {
         match message {
             DownMessage::Welcome { .. } => self.announce_guests(),
             DownMessage::Overlay(overlay) => self.handle_overlay(overlay).await,
-            DownMessage::Prove(link) => drop(self.config.worker.send(Command::Prove(link))),
-            DownMessage::ForgetGuest(guest) => drop(self.config.worker.send(Command::ForgetGuest(guest))),
+            DownMessage::Prove(link) => self.config.worker.send(Command::Prove(link)),
+            DownMessage::ForgetGuest(guest) => self.config.worker.send(Command::ForgetGuest(guest)),
         }
     }
 
@@ -240,12 +238,12 @@ impl Agent {
             let wanted = std::mem::replace(&mut self.overlay.links, kept);
             self.install(Vec::new(), Vec::new());
             self.overlay.links = wanted;
-            now.into_iter().for_each(|id| drop(self.config.worker.send(Command::RemoveLink(id))));
+            now.into_iter().for_each(|id| self.config.worker.send(Command::RemoveLink(id)));
         }
         let errors = self.add_links(added).await;
         let begin = self.reconcile_all();
         self.install(begin, Vec::new());
-        later.into_iter().for_each(|id| drop(self.config.worker.send(Command::RemoveLink(id))));
+        later.into_iter().for_each(|id| self.config.worker.send(Command::RemoveLink(id)));
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         self.tell(UpMessage::Applied { revision, error });
     }

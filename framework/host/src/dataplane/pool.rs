@@ -47,9 +47,7 @@ impl SlotPool {
     pub fn region(&self) -> PoolRegion {
         // SAFETY: the memory is never unmapped; only the worker that owns the pool fills batches from it, one
         // at a time, and no slot stands twice in a batch.
-        unsafe {
-            PoolRegion::new(Pool { base: self.base.as_ptr(), slot_size: SLOT_SIZE, count: self.count })
-        }
+        unsafe { PoolRegion::new(Pool { base: self.base.as_ptr(), slot_size: SLOT_SIZE, count: self.count }) }
     }
 
     /// Slot number `index`, empty.

@@ -27,6 +27,30 @@ pub trait Instance {
     fn violations(&self) -> u64;
 }
 
+macro_rules! instances {
+    ($($kind:ty),+) => {$(
+        impl Instance for $kind {
+            fn recv(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError> {
+                <$kind>::recv(self, slots)
+            }
+
+            fn send(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError> {
+                <$kind>::send(self, slots)
+            }
+
+            fn ready_fd(&mut self) -> Option<RawFd> {
+                <$kind>::ready_fd(self)
+            }
+
+            fn violations(&self) -> u64 {
+                <$kind>::violations(self)
+            }
+        }
+    )+};
+}
+
+instances!(CaptureInstance, LinkInstance);
+
 /// Opens an instance anew; called on the worker's thread.
 pub type Opener<I> = Box<dyn FnMut() -> Result<I, Failure> + Send>;
 
@@ -36,8 +60,8 @@ pub struct Port<I> {
     opener: Opener<I>,
     state: State<I>,
     backoff: Duration,
-    /// Violations of instances that have ended.
-    past_violations: u64,
+    /// As last seen, for when the instance is gone.
+    violations: u64,
     /// Frames and bytes in.
     pub received: Weight,
     /// Frames and bytes out.
@@ -66,7 +90,7 @@ impl<I: Instance> Port<I> {
             opener,
             state: State::Open(instance),
             backoff: RETRY_MIN,
-            past_violations: 0,
+            violations: 0,
             received: Weight::ZERO,
             sent: Weight::ZERO,
         }
@@ -113,7 +137,7 @@ impl<I: Instance> Port<I> {
 
     fn fail(&mut self, reason: String, now: Timestamp) -> PortChange {
         if let State::Open(instance) = &self.state {
-            self.past_violations += instance.violations();
+            self.violations = instance.violations();
         }
         let retry_in = self.backoff;
         self.backoff = (self.backoff * 2).min(RETRY_MAX);
@@ -147,15 +171,9 @@ impl<I: Instance> Port<I> {
     pub fn status(&self) -> PortStatus {
         let (failure, violations) = match &self.state {
             State::Open(instance) => (None, instance.violations()),
-            State::Failed { reason, .. } => (Some(reason.clone()), 0),
+            State::Failed { reason, .. } => (Some(reason.clone()), self.violations),
         };
-        PortStatus {
-            name: self.name.clone(),
-            failure,
-            violations: self.past_violations + violations,
-            received: self.received,
-            sent: self.sent,
-        }
+        PortStatus { name: self.name.clone(), failure, violations, received: self.received, sent: self.sent }
     }
 }
 

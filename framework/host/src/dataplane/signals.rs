@@ -4,7 +4,7 @@ use vreserve_abi::Slot;
 use vreserve_core::drops::DropReason;
 use vreserve_core::forward::Verdict;
 use vreserve_core::ids::{Ingress, LinkId};
-use vreserve_core::liveness::{Liveness, LinkHealth};
+use vreserve_core::liveness::{LinkHealth, Liveness};
 use vreserve_core::probe::{CircuitProof, ProofConfig};
 use vreserve_core::signal::{SIGNAL_LENGTH, Signal, SignalKind};
 use vreserve_model::Timestamp;
@@ -125,7 +125,8 @@ impl Worker {
         let Some(liveness) = self.links.find_mut(id).and_then(|entry| entry.liveness.as_mut()) else {
             return;
         };
-        let probe = if liveness.poll_at() <= now { liveness.poll_probe(now, || nonces.fresh()) } else { None };
+        let probe =
+            if liveness.poll_at() <= now { liveness.poll_probe(now, || nonces.fresh()) } else { None };
         let change = liveness.poll_change(now);
         if let Some(probe) = probe {
             self.send_signal(id, &probe, SIGNAL_LENGTH, now);

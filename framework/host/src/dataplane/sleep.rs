@@ -39,6 +39,8 @@ impl Sleep {
         let timeout = libc::timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
         // SAFETY: the pointer and count are of a live vector; the timeout outlives the call. A descriptor
         // that was closed meanwhile is reported as such, which ends the sleep.
-        unsafe { libc::ppoll(self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t, &timeout, std::ptr::null()) };
+        unsafe {
+            libc::ppoll(self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t, &timeout, std::ptr::null())
+        };
     }
 }

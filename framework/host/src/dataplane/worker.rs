@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use vreserve_abi::Slot;
@@ -345,7 +344,7 @@ impl Worker {
         self.announce_port(name, change);
     }
 
-    fn handle_endpoint_change(&mut self, index: usize, change: PortChange) {
+    pub(super) fn handle_endpoint_change(&mut self, index: usize, change: PortChange) {
         if change == PortChange::Reopened {
             for (link, failure) in self.endpoints[index].readmit() {
                 tracing::warn!(%link, %failure, "far node not admitted to the reopened endpoint");
@@ -369,8 +368,10 @@ impl Worker {
     }
 
     fn watch(&mut self) {
-        let captures = self.captures.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
-        let endpoints = self.endpoints.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
+        let captures =
+            self.captures.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
+        let endpoints =
+            self.endpoints.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
         let fds: Vec<Option<RawFd>> = captures.chain(endpoints).collect();
         self.sleep.watch(self.mailbox.bell(), fds.into_iter());
     }
@@ -471,4 +472,3 @@ impl Worker {
         }
     }
 }
-

@@ -25,7 +25,7 @@ pub(super) fn read<T: DeserializeOwned>(what: &str, document: &str) -> Result<T,
 }
 
 /// What a plugin answered, with its failure made fit for a log.
-pub(super) fn answer<T>(result: RResult<T, PluginFailure>) -> Result<T, Failure> {
+pub(crate) fn answer<T>(result: RResult<T, PluginFailure>) -> Result<T, Failure> {
     result.into_result().map_err(|failure| tamed(shim::failure_in(&failure)))
 }
 

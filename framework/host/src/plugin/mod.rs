@@ -22,6 +22,7 @@ mod slots;
 pub use adapt::AdaptInstance;
 pub use backend::Backend;
 pub use counters::CounterReading;
+pub(crate) use documents::answer;
 pub use error::InstanceError;
 pub use infer::InferInstance;
 pub use kind::{PluginKind, UnknownKind};

@@ -133,6 +133,7 @@ impl Agent {
                 held_frames: outcome.held_frames,
                 held_bytes: outcome.held_bytes,
                 held_for: outcome.held_for,
+                dropped_frames: outcome.dropped,
             },
         );
     }
@@ -146,5 +147,6 @@ fn aborted((source, destination): PairId, reason: String) -> PairOutcome {
         held_frames: 0,
         held_bytes: 0,
         held_for: Duration::ZERO,
+        dropped_frames: 0,
     }
 }

@@ -1,0 +1,224 @@
+//! One attempt to have a circuit between two nodes, from wanted to gone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use vreserve_model::{BitsPerSecond, RequestKey, ReservationState, Timestamp};
+
+use super::{CircuitName, ProbeOutcome};
+use crate::ids::LinkId;
+use crate::plan::LinkKey;
+use crate::reservation::{Flow, Reservation};
+
+/// One attempt to have a circuit. A further attempt for the same ends is another circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CircuitId(pub u64);
+
+impl CircuitId {
+    /// The link over the circuit: it has the circuit's number.
+    pub fn link(self) -> LinkId {
+        LinkId(self.0)
+    }
+}
+
+impl fmt::Display for CircuitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// How far a circuit has come, in the order of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Waits for room, a back-off, a node or a backend.
+    Wanted,
+    /// Asked for, and not active yet.
+    Reserving,
+    /// Both ends are setting up the link.
+    Linking,
+    /// A probe crosses the link.
+    Probing,
+    /// The first pairs are being switched onto it.
+    Switching,
+    /// Traffic runs over it.
+    Carrying,
+    /// Its pairs are being switched back to the star.
+    CuttingBack,
+    /// Both ends are taking down the link.
+    Unlinking,
+    /// Being given back.
+    Releasing,
+    /// Nothing is held; kept for display.
+    Gone,
+}
+
+impl Phase {
+    /// True once the circuit is on its way out.
+    pub fn is_ending(self) -> bool {
+        self >= Phase::CuttingBack
+    }
+
+    /// True while both ends should have the link.
+    pub fn has_link(self) -> bool {
+        (Phase::Linking..=Phase::CuttingBack).contains(&self)
+    }
+
+    /// True while pairs may be switched onto it: it has passed its probe and is not ending.
+    pub fn takes_pairs(self) -> bool {
+        matches!(self, Phase::Switching | Phase::Carrying)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Wanted => "wanted",
+            Phase::Reserving => "reserving",
+            Phase::Linking => "linking",
+            Phase::Probing => "probing",
+            Phase::Switching => "switching",
+            Phase::Carrying => "carrying",
+            Phase::CuttingBack => "cutting back",
+            Phase::Unlinking => "unlinking",
+            Phase::Releasing => "releasing",
+            Phase::Gone => "gone",
+        })
+    }
+}
+
+/// When each phase was reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseTimes {
+    /// This attempt began to be wanted.
+    pub wanted_at: Timestamp,
+    /// Capacity was asked for.
+    pub submitted_at: Option<Timestamp>,
+    /// The provider said it carries traffic.
+    pub active_at: Option<Timestamp>,
+    /// Both ends had the link.
+    pub linked_at: Option<Timestamp>,
+    /// The probe had passed.
+    pub probed_at: Option<Timestamp>,
+    /// The first pairs were on it.
+    pub switched_at: Option<Timestamp>,
+    /// It was decided to end it.
+    pub ending_at: Option<Timestamp>,
+    /// The last pair was off it.
+    pub cut_back_at: Option<Timestamp>,
+    /// Both ends had taken down the link.
+    pub unlinked_at: Option<Timestamp>,
+    /// Nothing was held any more.
+    pub released_at: Option<Timestamp>,
+}
+
+/// A call to a backend that has not been answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Submit,
+    Cancel,
+    Find,
+}
+
+impl Call {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Call::Submit => "submit",
+            Call::Cancel => "cancel",
+            Call::Find => "find",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Circuit {
+    pub(super) id: CircuitId,
+    pub(super) link: LinkKey,
+    pub(super) rank: usize,
+    pub(super) rate: BitsPerSecond,
+    pub(super) granted: Option<BitsPerSecond>,
+    pub(super) phase: Phase,
+    /// True if it must end although it may be wanted: an end of it has left.
+    pub(super) is_doomed: bool,
+    pub(super) reservation: Reservation,
+    pub(super) request: Option<RequestKey>,
+    pub(super) native_id: Option<String>,
+    pub(super) native_state: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) call: Option<Call>,
+    /// Not before this time is the backend called again.
+    pub(super) retry_at: Option<Timestamp>,
+    pub(super) failed_calls: u32,
+    /// When the phase is given up.
+    pub(super) deadline: Option<Timestamp>,
+    /// The revision that each end must have applied before the phase is over.
+    pub(super) awaiting: BTreeMap<String, u64>,
+    pub(super) probe: Option<ProbeOutcome>,
+    pub(super) times: PhaseTimes,
+    pub(super) failure: Option<String>,
+}
+
+impl Circuit {
+    pub(super) fn new(
+        id: CircuitId,
+        link: LinkKey,
+        rank: usize,
+        rate: BitsPerSecond,
+        now: Timestamp,
+    ) -> Self {
+        Circuit {
+            id,
+            link,
+            rank,
+            rate,
+            granted: None,
+            phase: Phase::Wanted,
+            is_doomed: false,
+            reservation: Reservation::new(Flow::Stepwise),
+            request: None,
+            native_id: None,
+            native_state: String::new(),
+            labels: BTreeMap::new(),
+            call: None,
+            retry_at: None,
+            failed_calls: 0,
+            deadline: None,
+            awaiting: BTreeMap::new(),
+            probe: None,
+            times: PhaseTimes { wanted_at: now, ..PhaseTimes::default() },
+            failure: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> CircuitName {
+        CircuitName { circuit: self.id, link: self.link.clone() }
+    }
+
+    pub(super) fn state(&self) -> ReservationState {
+        self.reservation.state()
+    }
+
+    /// What it was granted, or before that what is asked for.
+    pub(super) fn rate_in_force(&self) -> BitsPerSecond {
+        self.granted.unwrap_or(self.rate)
+    }
+
+    /// True if the provider still stands by it, or has at least not said otherwise.
+    pub(super) fn is_upheld(&self) -> bool {
+        matches!(
+            self.state(),
+            ReservationState::Active | ReservationState::Degraded | ReservationState::Unknown
+        )
+    }
+
+    /// True if the backend may be called: no answer is outstanding and no delay is running.
+    pub(super) fn may_call(&self, now: Timestamp) -> bool {
+        self.call.is_none() && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|at| at <= now)
+    }
+}

@@ -1,0 +1,82 @@
+//! What the lead is told once: its identity and its patience.
+
+use std::time::Duration;
+
+/// The settings of a [`Lead`](super::Lead). [`LeadConfig::new`] gives defaults for all but the identity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeadConfig {
+    /// The installation's name: part of every request key and owner tag.
+    pub installation: String,
+    /// Grows each time a lead takes office, at most 2^21: ids and revisions start above those of all
+    /// earlier leads (and still pass through JSON readers that know only doubles).
+    pub epoch: u32,
+    /// How long a failed link, pair or call waits before the next attempt.
+    pub back_off: BackOff,
+    /// How long each phase may take.
+    pub patience: Patience,
+    /// How often a reservation that is promised but not yet active is looked up.
+    pub poll_every: Duration,
+    /// A wanted rate up to this fraction above the granted one counts as met.
+    pub rate_margin: f64,
+    /// A circuit that no pair could be switched to in this many attempts is given up.
+    pub switch_attempts: u32,
+    /// How many past circuits are kept for display.
+    pub history: usize,
+    /// How many guests one node may announce; more are ignored.
+    pub guests_per_node: usize,
+}
+
+/// Doubling delays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackOff {
+    /// After the first failure.
+    pub min: Duration,
+    /// At most.
+    pub max: Duration,
+}
+
+/// How long the lead waits for what others do, before it takes it as failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until both ends have set up a link.
+    pub linking: Duration,
+    /// Until a probe's outcome.
+    pub probing: Duration,
+    /// Until a node tells how switching a pair went; longer than a node holds a pair's frames.
+    pub switching: Duration,
+    /// Until both ends have taken down a link; then it is released regardless.
+    pub unlinking: Duration,
+    /// From a granted request until the circuit is active.
+    pub activating: Duration,
+}
+
+impl LeadConfig {
+    /// The defaults, for this identity.
+    pub fn new(installation: impl Into<String>, epoch: u32) -> Self {
+        LeadConfig {
+            installation: installation.into(),
+            epoch,
+            back_off: BackOff { min: Duration::from_secs(2), max: Duration::from_secs(300) },
+            patience: Patience {
+                linking: Duration::from_secs(10),
+                probing: Duration::from_secs(15),
+                switching: Duration::from_secs(5),
+                unlinking: Duration::from_secs(5),
+                activating: Duration::from_secs(600),
+            },
+            poll_every: Duration::from_secs(1),
+            rate_margin: 0.25,
+            switch_attempts: 5,
+            history: 100,
+            guests_per_node: 4096,
+        }
+    }
+}
+
+impl BackOff {
+    /// The delay after this many failures in succession.
+    pub fn delay(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.min.saturating_mul(1 << doublings).min(self.max)
+    }
+}

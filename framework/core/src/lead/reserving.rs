@@ -1,0 +1,282 @@
+//! Asking backends for capacity, looking requests up, giving capacity back.
+//!
+//! Each call is outstanding until it is answered; a circuit has at most one. After an unknown outcome the
+//! only call is a look-up, until the backend has said what it holds.
+
+use std::time::Duration;
+
+use vreserve_model::{
+    BitsPerSecond, DataPlane, Failure, FailureKind, Observed, Request, RequestKey, ReservationState,
+    Timestamp,
+};
+
+use super::circuit::{Call, Circuit};
+use super::outcome::Cause;
+use super::{Action, CircuitId, Event, Lead, Phase};
+use crate::reservation::{Flow, IllegalTransition, Reservation, ReservationEvent};
+
+impl Lead {
+    /// The backend has answered a submit.
+    pub fn handle_submitted(&mut self, now: Timestamp, id: CircuitId, answer: Result<Observed, Failure>) {
+        self.advance_clock(now);
+        if !self.take_answer(id, Call::Submit) {
+            let granted = answer.as_ref().map(|seen| seen.native_id.clone().unwrap_or_default());
+            self.publish(Event::StrayAnswer { circuit: id, answer: format!("submit: {granted:?}") });
+        } else {
+            match answer {
+                Ok(observed) => self.observe(id, observed, Reservation::grant),
+                Err(failure) => self.submit_failed(id, failure),
+            }
+        }
+        self.settle();
+    }
+
+    /// The backend has answered a cancel; yes means that it holds nothing any more.
+    pub fn handle_cancelled(&mut self, now: Timestamp, id: CircuitId, answer: Result<(), Failure>) {
+        self.advance_clock(now);
+        if !self.take_answer(id, Call::Cancel) {
+            self.publish(Event::StrayAnswer { circuit: id, answer: format!("cancel: {answer:?}") });
+        } else {
+            match answer {
+                Ok(()) => self.apply(id, ReservationEvent::Cancelled),
+                Err(failure) => {
+                    self.apply(id, ReservationEvent::OutcomeUnknown);
+                    self.call_failed(id, Call::Cancel, failure);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// What the backend holds under a circuit's key: the answer to a find, or its own report of a change. A
+    /// report that crosses another call is left to that call's answer.
+    pub fn handle_found(&mut self, now: Timestamp, id: CircuitId, answer: Result<Option<Observed>, Failure>) {
+        self.advance_clock(now);
+        let circuit = self.circuits.get(&id).filter(|circuit| circuit.phase != Phase::Wanted);
+        match circuit.map(|circuit| circuit.call) {
+            Some(None | Some(Call::Find)) => self.found(id, answer),
+            Some(_) => {}
+            None => self.publish(Event::StrayAnswer { circuit: id, answer: "find".into() }),
+        }
+        self.settle();
+    }
+
+    fn found(&mut self, id: CircuitId, answer: Result<Option<Observed>, Failure>) {
+        self.take_answer(id, Call::Find);
+        match answer {
+            Ok(Some(observed)) => {
+                let is_down = observed.data_plane == DataPlane::Down;
+                self.observe(id, observed, Reservation::observe);
+                if is_down && self.circuits.get(&id).is_some_and(|circuit| circuit.phase.has_link()) {
+                    self.fail(id, "the provider says that the circuit is down", Cause::Other);
+                }
+            }
+            Ok(None) => self.apply(id, ReservationEvent::Gone),
+            Err(failure) => self.call_failed(id, Call::Find, failure),
+        }
+    }
+
+    /// Asks for every wanted circuit that nothing stands in the way of, most valuable first.
+    pub(super) fn submit_wanted(&mut self) -> bool {
+        let waiting = self.circuits.values().filter(|circuit| circuit.phase == Phase::Wanted);
+        let mut ids: Vec<_> = waiting.map(|circuit| (circuit.rank, circuit.id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().fold(false, |changed, (_, id)| self.submit(id) || changed)
+    }
+
+    fn submit(&mut self, id: CircuitId) -> bool {
+        let Some(circuit) = self.circuits.get(&id) else { return false };
+        let backend = self.backends.get(&circuit.link.network);
+        let (Some(flow), None) = (backend.map(Flow::from), self.obstacle(circuit)) else { return false };
+        let Some(request) = self.request_for(circuit) else { return false };
+        let attempt = self.setbacks.get(&circuit.link).map_or(0, |setback| setback.failures) + 1;
+        let Some(circuit) = self.circuits.get_mut(&id) else { return false };
+        circuit.reservation = Reservation::new(flow);
+        circuit.phase = Phase::Reserving;
+        circuit.call = Some(Call::Submit);
+        circuit.times.submitted_at = Some(self.now);
+        circuit.request = Some(request.key.clone());
+        let (name, network) = (circuit.name(), circuit.link.network.clone());
+        self.apply(id, ReservationEvent::Submit);
+        let (rate, key) = (request.rate, request.key.clone());
+        self.publish(Event::ReservationSubmitted { name, rate, key, attempt });
+        self.actions.push_back(Action::Submit { circuit: id, network, request });
+        true
+    }
+
+    /// None if an end has no endpoint on the network.
+    fn request_for(&self, circuit: &Circuit) -> Option<Request> {
+        let link = &circuit.link;
+        let address = |node: &str| Some(self.nodes.get(node)?.networks.get(&link.network)?.bare_address());
+        let (installation, epoch) = (&self.config.installation, self.config.epoch);
+        Some(Request {
+            key: RequestKey(format!("{installation}-{epoch}-{}", circuit.id.0 & u64::from(u32::MAX))),
+            owner: format!("{installation}/{epoch}"),
+            a: address(&link.a)?,
+            z: address(&link.z)?,
+            rate: circuit.rate,
+            max_latency: None,
+            start_ms: None,
+            end_ms: None,
+        })
+    }
+
+    pub(super) fn is_submitting(&self, network: &str) -> bool {
+        self.circuits.values().any(|c| c.link.network == network && c.call == Some(Call::Submit))
+    }
+
+    fn take_answer(&mut self, id: CircuitId, call: Call) -> bool {
+        let circuit = self.circuits.get_mut(&id).filter(|circuit| circuit.call == Some(call));
+        circuit.map(|circuit| circuit.call = None).is_some()
+    }
+
+    fn submit_failed(&mut self, id: CircuitId, failure: Failure) {
+        match failure.kind {
+            // A plugin with a defect may have got as far as asking.
+            FailureKind::UnknownOutcome | FailureKind::Internal => {
+                self.apply(id, ReservationEvent::OutcomeUnknown);
+                if let Some(circuit) = self.circuits.get_mut(&id) {
+                    circuit.failure = Some(failure.reason.clone());
+                    let event = Event::ReservationUnknown { name: circuit.name(), reason: failure.reason };
+                    self.publish(event);
+                }
+            }
+            kind => {
+                self.apply(id, ReservationEvent::Refused);
+                let cause = match kind {
+                    FailureKind::Refused => Cause::Refused,
+                    FailureKind::Unsupported | FailureKind::Invalid => Cause::Never,
+                    _ => Cause::NotBefore(failure.retry_after.unwrap_or(Duration::ZERO)),
+                };
+                self.fail(id, &failure.to_string(), cause);
+            }
+        }
+    }
+
+    fn call_failed(&mut self, id: CircuitId, call: Call, failure: Failure) {
+        let back_off = self.config.back_off;
+        let Some(circuit) = self.circuits.get_mut(&id) else { return };
+        circuit.failed_calls += 1;
+        let delay = match failure.kind {
+            FailureKind::Unsupported => back_off.max,
+            _ => back_off.delay(circuit.failed_calls).max(failure.retry_after.unwrap_or_default()),
+        };
+        let retry_at = self.now + delay;
+        circuit.retry_at = Some(retry_at);
+        circuit.failure = Some(failure.to_string());
+        let (name, reason) = (circuit.name(), failure.to_string());
+        self.publish(Event::ReservationCallFailed { name, call: call.name().into(), reason, retry_at });
+    }
+
+    fn observe(
+        &mut self,
+        id: CircuitId,
+        observed: Observed,
+        step: fn(&mut Reservation, ReservationState) -> Result<ReservationState, IllegalTransition>,
+    ) {
+        let Some(circuit) = self.circuits.get_mut(&id) else { return };
+        let reported = observed.state;
+        circuit.native_id = observed.native_id.or(circuit.native_id.take());
+        circuit.native_state = observed.native_state;
+        circuit.granted = observed.rate.filter(|rate| *rate > BitsPerSecond(0)).or(circuit.granted);
+        circuit.labels.extend(observed.labels);
+        circuit.failed_calls = 0;
+        circuit.retry_at = Some(self.now + self.config.poll_every);
+        self.change_state(id, |reservation| step(reservation, reported));
+    }
+
+    pub(super) fn apply(&mut self, id: CircuitId, event: ReservationEvent) {
+        self.change_state(id, |reservation| reservation.apply(event));
+    }
+
+    fn change_state(
+        &mut self,
+        id: CircuitId,
+        step: impl FnOnce(&mut Reservation) -> Result<ReservationState, IllegalTransition>,
+    ) {
+        let Some(circuit) = self.circuits.get_mut(&id) else { return };
+        let (name, from) = (circuit.name(), circuit.state());
+        let native_state = circuit.native_state.clone();
+        match step(&mut circuit.reservation) {
+            Ok(to) if to == from => {}
+            Ok(to) => self.publish(Event::ReservationChanged { name, from, to, native_state }),
+            Err(error) => {
+                self.publish(Event::ReservationContradicted { name, reason: error.to_string() });
+            }
+        }
+    }
+
+    pub(super) fn advance_reserving(&mut self, id: CircuitId) -> bool {
+        let Some(circuit) = self.circuits.get(&id) else { return false };
+        let is_wanted = self.is_wanted(circuit);
+        match circuit.state() {
+            ReservationState::Active | ReservationState::Degraded if is_wanted => self.start_linking(id),
+            ReservationState::Submitted | ReservationState::Unknown => return false,
+            ReservationState::Failed | ReservationState::Released => {
+                self.fail(id, "the backend holds no such reservation", Cause::Other);
+            }
+            ReservationState::Held => self.fail(id, "held, but never to be committed", Cause::Never),
+            ReservationState::Releasing => self.fail(id, "the provider takes it back", Cause::Other),
+            _ if !is_wanted => self.release(id),
+            _ => return self.await_activation(id),
+        }
+        true
+    }
+
+    /// Promised, and not active yet.
+    fn await_activation(&mut self, id: CircuitId) -> bool {
+        let patience = self.config.patience.activating;
+        let Some(circuit) = self.circuits.get_mut(&id) else { return false };
+        if circuit.is_overdue(self.now) {
+            self.fail(id, "promised, but not active in time", Cause::Other);
+            return true;
+        }
+        circuit.deadline.get_or_insert(self.now + patience);
+        false
+    }
+
+    pub(super) fn release(&mut self, id: CircuitId) {
+        let Some(circuit) = self.circuits.get_mut(&id) else { return };
+        circuit.phase = Phase::Releasing;
+        circuit.times.ending_at.get_or_insert(self.now);
+        (circuit.deadline, circuit.retry_at, circuit.failed_calls) = (None, None, 0);
+        let name = circuit.name();
+        if circuit.state().may_hold_capacity() {
+            self.publish(Event::Releasing { name });
+        }
+    }
+
+    pub(super) fn advance_releasing(&mut self, id: CircuitId) -> bool {
+        let holds = self.circuits.get(&id).is_some_and(|circuit| circuit.state().may_hold_capacity());
+        if !holds {
+            self.retire(id);
+        }
+        !holds
+    }
+
+    /// Makes the call that a circuit's phase and state ask for, if one may be made now.
+    pub(super) fn call_backend(&mut self, id: CircuitId) -> bool {
+        let Some(circuit) = self.circuits.get_mut(&id) else { return false };
+        let has_backend = self.backends.contains_key(&circuit.link.network);
+        let Some(key) = circuit.request.clone().filter(|_| has_backend && circuit.may_call(self.now)) else {
+            return false;
+        };
+        use ReservationState::{Activating, Booked, Submitted, Unknown};
+        let call = match (circuit.phase, circuit.state()) {
+            (_, Unknown) | (Phase::Reserving, Booked | Activating) => Call::Find,
+            (Phase::Releasing, state) if state.may_hold_capacity() && state != Submitted => Call::Cancel,
+            _ => return false,
+        };
+        circuit.call = Some(call);
+        circuit.retry_at = None;
+        let network = circuit.link.network.clone();
+        if call == Call::Find {
+            self.actions.push_back(Action::Find { circuit: id, network, key });
+        } else {
+            let native_id = circuit.native_id.clone();
+            self.apply(id, ReservationEvent::Cancel);
+            self.actions.push_back(Action::Cancel { circuit: id, network, key, native_id });
+        }
+        true
+    }
+}

@@ -1,0 +1,366 @@
+//! Nodes and backends around a lead: they note what they are asked, and answer at once where `auto` says so.
+//! Every part of the overlay that is sent out is checked against the lead's invariants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use vreserve_model::{
+    BitsPerSecond, Capabilities, DataPlane, Failure, MacAddr, Observed, Request, RequestKey,
+    ReservationState, Timestamp, Wanted, WantedLink, WantedRule,
+};
+
+use crate::ids::{LinkClass, LinkId};
+use crate::lead::*;
+use crate::overlay::{NodeOverlay, PairWay};
+
+pub(super) const NET: &str = "omninet";
+
+/// What is answered at once, and well.
+#[derive(Clone, Copy)]
+pub(super) struct Auto {
+    pub(super) submit: bool,
+    pub(super) cancel: bool,
+    pub(super) apply: bool,
+    pub(super) probe: bool,
+    pub(super) switch: bool,
+}
+
+pub(super) struct World {
+    pub(super) lead: Lead,
+    pub(super) now: Timestamp,
+    pub(super) auto: Auto,
+    pub(super) events: Vec<Event>,
+    pub(super) submits: Vec<(CircuitId, String, Request)>,
+    pub(super) cancels: Vec<(CircuitId, String, RequestKey, Option<String>)>,
+    pub(super) finds: Vec<(CircuitId, String, RequestKey)>,
+    pub(super) probes: Vec<CircuitId>,
+    pub(super) configures: Vec<(String, NodeOverlay)>,
+    /// Switches that nodes have begun: node, revision, pair as it was told, old link.
+    pub(super) switches: Vec<(String, u64, PairWay, Option<LinkId>)>,
+    /// What each node has set up.
+    pub(super) applied: BTreeMap<String, NodeOverlay>,
+    pub(super) keys: BTreeSet<RequestKey>,
+    revisions: BTreeMap<String, u64>,
+    passed: BTreeSet<LinkId>,
+    ever_applied: BTreeSet<(String, LinkId)>,
+    joined: BTreeSet<String>,
+}
+
+pub(super) fn mac(last: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, last])
+}
+
+pub(super) fn odin() -> Capabilities {
+    Capabilities { fused_activation: true, find: true, list: true, serial: true, ..Capabilities::default() }
+}
+
+pub(super) fn wanted_link(a: &str, z: &str) -> WantedLink {
+    let rate = BitsPerSecond(1_000_000_000);
+    WantedLink { a: a.into(), z: z.into(), network: NET.into(), rate, reason: "test".into() }
+}
+
+/// Links between nodes `n1`, `n2`, … by number, with both pairs of guests (guest number = node number).
+pub(super) fn want(links: &[(u8, u8)]) -> Wanted {
+    let rule = |from: u8, to: u8| WantedRule {
+        node: format!("n{from}"),
+        source: mac(from),
+        destination: mac(to),
+        next: format!("n{to}"),
+        network: NET.into(),
+    };
+    Wanted {
+        links: links.iter().map(|(a, z)| wanted_link(&format!("n{a}"), &format!("n{z}"))).collect(),
+        rules: links.iter().flat_map(|(a, z)| [rule(*a, *z), rule(*z, *a)]).collect(),
+        notes: vec![],
+    }
+}
+
+pub(super) fn describe(name: &str, role: NodeRole, last: u8, networks: &[&str]) -> NodeDescription {
+    let at =
+        |net: usize| Attachment { endpoint: format!("ep{net}"), address: format!("10.{net}.0.{last}:4789") };
+    NodeDescription {
+        name: name.into(),
+        role,
+        star: at(0),
+        networks: networks.iter().enumerate().map(|(n, net)| ((*net).to_owned(), at(10 + n))).collect(),
+    }
+}
+
+pub(super) fn observed(key: &RequestKey, state: ReservationState) -> Observed {
+    Observed {
+        key: key.clone(),
+        native_id: Some(format!("path-{key}")),
+        state,
+        native_state: state.to_string(),
+        rate: None,
+        data_plane: DataPlane::Unknown,
+        labels: BTreeMap::from([("lambda".into(), "2".into())]),
+    }
+}
+
+impl World {
+    /// A proxy and `n1` to `n<count>`, each with one guest, and a backend; everything answers well.
+    pub(super) fn new(count: u8) -> Self {
+        let mut world = Self::empty();
+        world.join("hub", NodeRole::Proxy, 100);
+        for last in 1..=count {
+            world.join(&format!("n{last}"), NodeRole::Spoke, last);
+            world.lead.handle_guests(world.now, &format!("n{last}"), &[mac(last)]);
+        }
+        world.lead.handle_backend_up(world.now, NET, odin());
+        world.run();
+        world
+    }
+
+    pub(super) fn empty() -> Self {
+        let mut config = LeadConfig::new("lab", 7);
+        config.back_off = BackOff { min: Duration::from_secs(1), max: Duration::from_secs(8) };
+        World {
+            lead: Lead::new(config),
+            now: Timestamp::from_millis(1_000),
+            auto: Auto { submit: true, cancel: true, apply: true, probe: true, switch: true },
+            events: vec![],
+            submits: vec![],
+            cancels: vec![],
+            finds: vec![],
+            probes: vec![],
+            configures: vec![],
+            switches: vec![],
+            applied: BTreeMap::new(),
+            keys: BTreeSet::new(),
+            revisions: BTreeMap::new(),
+            passed: BTreeSet::new(),
+            ever_applied: BTreeSet::new(),
+            joined: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn join(&mut self, name: &str, role: NodeRole, last: u8) {
+        self.joined.insert(name.into());
+        self.lead.handle_node_joined(self.now, describe(name, role, last, &[NET]));
+    }
+
+    pub(super) fn leave(&mut self, name: &str) {
+        self.joined.remove(name);
+        self.applied.remove(name);
+        self.configures.retain(|(node, _)| node != name);
+        self.switches.retain(|(node, ..)| node != name);
+        self.lead.handle_node_left(self.now, name);
+        self.run();
+    }
+
+    pub(super) fn want(&mut self, links: &[(u8, u8)]) {
+        self.lead.handle_wanted(self.now, &want(links));
+        self.run();
+    }
+
+    /// Lets time pass to the lead's own timeouts, one by one, for this long.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.lead.poll_timeout().filter(|at| *at <= end) {
+            assert!(at > self.now, "a timeout that has passed would spin");
+            self.now = at;
+            self.lead.tick(at);
+            self.run();
+        }
+        self.now = end;
+        self.lead.tick(end);
+        self.run();
+    }
+
+    /// Carries out actions until there are none.
+    pub(super) fn run(&mut self) {
+        while let Some(action) = self.lead.poll_action() {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Publish { at, event } => {
+                assert!(at <= self.now);
+                self.events.push(event);
+            }
+            Action::Submit { circuit, network, request } => {
+                assert!(self.keys.insert(request.key.clone()), "a key is asked for only once");
+                self.submits.push((circuit, network, request));
+                if self.auto.submit {
+                    self.answer_submit(ReservationState::Active);
+                }
+            }
+            Action::Cancel { circuit, network, key, native_id } => {
+                self.cancels.push((circuit, network, key, native_id));
+                if self.auto.cancel {
+                    self.answer_cancel(Ok(()));
+                }
+            }
+            Action::Find { circuit, network, key } => self.finds.push((circuit, network, key)),
+            Action::Probe { circuit, link, .. } => {
+                assert_eq!(link, circuit.link());
+                self.probes.push(circuit);
+                if self.auto.probe {
+                    self.answer_probe(true);
+                }
+            }
+            Action::Configure { node, overlay } => {
+                self.check(&node, &overlay);
+                self.configures.push((node, overlay));
+                if self.auto.apply {
+                    self.apply_next();
+                }
+            }
+        }
+    }
+
+    pub(super) fn answer_submit(&mut self, state: ReservationState) {
+        let (id, _, request) = self.submits.remove(0);
+        self.lead.handle_submitted(self.now, id, Ok(observed(&request.key, state)));
+        self.run();
+    }
+
+    pub(super) fn refuse_submit(&mut self, failure: Failure) {
+        let (id, ..) = self.submits.remove(0);
+        self.lead.handle_submitted(self.now, id, Err(failure));
+        self.run();
+    }
+
+    pub(super) fn answer_cancel(&mut self, answer: Result<(), Failure>) {
+        let (id, ..) = self.cancels.remove(0);
+        self.lead.handle_cancelled(self.now, id, answer);
+        self.run();
+    }
+
+    pub(super) fn answer_find(&mut self, answer: Result<Option<ReservationState>, Failure>) {
+        let (id, _, key) = self.finds.remove(0);
+        let answer = answer.map(|state| state.map(|state| observed(&key, state)));
+        self.lead.handle_found(self.now, id, answer);
+        self.run();
+    }
+
+    pub(super) fn answer_probe(&mut self, passed: bool) {
+        let id = self.probes.remove(0);
+        if passed {
+            self.passed.insert(id.link());
+        }
+        let reason = if passed { String::new() } else { "nothing came back".into() };
+        let rtt = passed.then_some(Duration::from_micros(300));
+        let outcome = ProbeOutcome { passed, rtt, loss: if passed { 0.0 } else { 1.0 }, reason };
+        self.lead.handle_probed(self.now, id, outcome);
+        self.run();
+    }
+
+    /// The oldest unanswered part is set up by its node, which begins to switch the pairs that moved.
+    pub(super) fn apply_next(&mut self) {
+        let (node, overlay) = self.configures.remove(0);
+        let old = self.applied.insert(node.clone(), overlay.clone()).unwrap_or_default();
+        for link in &overlay.links {
+            self.ever_applied.insert((node.clone(), link.id));
+        }
+        self.switches.extend(switches(&node, &old, &overlay));
+        self.lead.handle_applied(self.now, &node, overlay.revision, Ok(()));
+        if self.auto.switch {
+            while !self.switches.is_empty() {
+                self.answer_switch(None);
+            }
+        }
+        self.run();
+    }
+
+    pub(super) fn answer_switch(&mut self, aborted: Option<&str>) {
+        let (node, revision, pair, old) = self.switches.remove(0);
+        if aborted.is_some() {
+            self.stay(&node, &pair, old);
+        }
+        let outcome = PairOutcome {
+            source: pair.source,
+            destination: pair.destination,
+            aborted: aborted.map(str::to_owned),
+            held_frames: 3,
+            held_bytes: 4500,
+            held_for: Duration::from_micros(900),
+            dropped_frames: 0,
+        };
+        self.lead.handle_switched(self.now, &node, revision, &[outcome]);
+        self.run();
+    }
+
+    /// A node whose switch was aborted keeps the pair where it was.
+    fn stay(&mut self, node: &str, pair: &PairWay, old: Option<LinkId>) {
+        let Some(overlay) = self.applied.get_mut(node) else { return };
+        overlay.pairs.retain(|p| (p.source, p.destination) != (pair.source, pair.destination));
+        overlay.pairs.extend(old.map(|link| PairWay { link, ..pair.clone() }));
+    }
+
+    pub(super) fn link_down(&mut self, node: &str, link: LinkId) {
+        self.lead.handle_link_state(self.now, node, link, false);
+        self.run();
+    }
+
+    /// The phase of each circuit that is not over.
+    pub(super) fn phases(&self) -> Vec<Phase> {
+        self.lead.circuits().map(|circuit| circuit.phase).collect()
+    }
+
+    pub(super) fn only(&self) -> CircuitStatus {
+        let mut circuits = self.lead.circuits();
+        let only = circuits.next().expect("a circuit");
+        assert!(circuits.next().is_none(), "one circuit only");
+        only
+    }
+
+    /// The pairs that take a circuit out of `node`, as it has set them up.
+    pub(super) fn pairs_at(&self, node: &str) -> Vec<PairWay> {
+        self.applied.get(node).map(|overlay| overlay.pairs.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn circuit_links_at(&self, node: &str) -> usize {
+        let links = self.applied.get(node).map(|overlay| overlay.links.clone()).unwrap_or_default();
+        links.iter().filter(|link| link.class == LinkClass::Circuit).count()
+    }
+
+    /// Names of the events since the last call, without the noise of nodes and states.
+    pub(super) fn story(&mut self) -> Vec<String> {
+        let tell = |event: &Event| {
+            let value = serde_json::to_value(event).expect("events are plain data");
+            value["event"].as_str().expect("an event has a name").to_owned()
+        };
+        let noise = ["node_joined", "guests_changed", "backend_up", "reservation_changed"];
+        let story: Vec<_> = self.events.drain(..).map(|event| tell(&event)).collect();
+        story.into_iter().filter(|name| !noise.contains(&name.as_str())).collect()
+    }
+
+    fn check(&mut self, node: &str, overlay: &NodeOverlay) {
+        let before = self.revisions.insert(node.into(), overlay.revision).unwrap_or(0);
+        assert!(overlay.revision > before, "revisions grow");
+        let stars = overlay.links.iter().filter(|link| link.class == LinkClass::Star).count();
+        let expected = match (node, self.joined.contains("hub")) {
+            ("hub", _) => self.joined.len() - 1,
+            (_, has_proxy) => usize::from(has_proxy),
+        };
+        assert_eq!(stars, expected, "{node} has its part of the star");
+        for pair in &overlay.pairs {
+            let link =
+                overlay.links.iter().find(|link| link.id == pair.link).expect("a pair's link is there");
+            assert_eq!(link.class, LinkClass::Circuit);
+            assert!(self.passed.contains(&pair.link), "a pair's link has passed its probe");
+            for end in [node, &link.far_node] {
+                assert!(
+                    self.ever_applied.contains(&(end.to_owned(), pair.link)),
+                    "{end} has set up the link"
+                );
+            }
+        }
+    }
+}
+
+/// The switches that a node begins when its part changes from `old` to `new`: those whose old link stays.
+fn switches(node: &str, old: &NodeOverlay, new: &NodeOverlay) -> Vec<(String, u64, PairWay, Option<LinkId>)> {
+    let link_in = |overlay: &NodeOverlay, pair: &PairWay| {
+        let mut pairs = overlay.pairs.iter();
+        pairs.find(|p| p.source == pair.source && p.destination == pair.destination).map(|p| p.link)
+    };
+    let stays = |link: Option<LinkId>| link.is_none_or(|link| new.links.iter().any(|l| l.id == link));
+    let all = new.pairs.iter().chain(old.pairs.iter().filter(|pair| link_in(new, pair).is_none()));
+    let changed = all.filter(|pair| link_in(old, pair) != link_in(new, pair) && stays(link_in(old, pair)));
+    changed.map(|pair| (node.to_owned(), new.revision, pair.clone(), link_in(old, pair))).collect()
+}

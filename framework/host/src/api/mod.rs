@@ -1,0 +1,65 @@
+//! The control API: JSON over a unix socket that only the daemon's user may open.
+//!
+//! A request is one line, `{"query":"status"}`; the answer is one line, `{"ok":…}` or `{"error":"…"}`.
+//! `{"query":"events","follow":true}` answers with one line per event, for as long as the client listens.
+
+pub mod client;
+pub mod server;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::agent::{CacheView, PortView};
+use crate::loader::PluginStatus;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "query", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Who the daemon is and how it does: [`Status`].
+    Status,
+    /// Its links.
+    Links,
+    /// Its rules.
+    Rules,
+    /// What its guests have sent; on the lead also the demands that inference sees.
+    Matrix,
+    /// What the lead believes of the traffic.
+    Topology,
+    /// What the lead has reserved.
+    Reservations,
+    /// What happened.
+    Events {
+        /// Go on with what happens next.
+        #[serde(default)]
+        follow: bool,
+    },
+}
+
+/// The answer to [`Request::Status`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The node's name.
+    pub name: String,
+    /// `proxy` or `node`.
+    pub role: String,
+    /// The software's version.
+    pub version: String,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// Its public key.
+    pub public_key: String,
+    /// The revision of the overlay in force; 0 before the lead has sent one.
+    pub revision: u64,
+    /// Local guests and the interface each is behind.
+    pub guests: std::collections::BTreeMap<vreserve_model::MacAddr, String>,
+    /// The plugin instances.
+    pub plugins: Vec<PluginStatus>,
+    /// The instances on the data path.
+    pub ports: Vec<PortView>,
+    /// Frames dropped, by reason.
+    pub drops: std::collections::BTreeMap<String, u64>,
+    /// Counters of plugins, as `kind.instance.counter`.
+    pub counters: std::collections::BTreeMap<String, u64>,
+    /// The forwarding cache.
+    pub cache: CacheView,
+}

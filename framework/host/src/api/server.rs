@@ -1,0 +1,209 @@
+//! The daemon's side of the control API.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{Request, Status};
+use crate::clock::Clock;
+use crate::control::agent::{AgentView, Question as AgentQuestion};
+use crate::control::events::EventLog;
+use crate::control::lead::{Input, Question as LeadQuestion};
+use crate::loader::Registry;
+use crate::plugin::HostServices;
+
+/// The longest request line.
+const MAX_REQUEST: u64 = 4096;
+/// A client that says nothing for so long is not waited for.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// The daemon's own tasks answer within this time.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// What the API can ask.
+pub struct Api {
+    /// The node's name.
+    pub name: String,
+    /// `proxy` or `node`.
+    pub role: &'static str,
+    /// The node's public key.
+    pub public_key: String,
+    /// The plugins.
+    pub registry: Arc<Registry>,
+    /// Where counters are.
+    pub services: Arc<HostServices>,
+    /// The agent.
+    pub agent: mpsc::Sender<AgentQuestion>,
+    /// The lead, on the proxy.
+    pub lead: Option<mpsc::Sender<Input>>,
+    /// The event log.
+    pub events: EventLog,
+    /// The daemon's clock, whose origin is its start.
+    pub clock: Clock,
+}
+
+/// Opens the socket at `path`, readable and writable by its owner only. A socket that a dead daemon left is
+/// replaced; one that answers is not.
+///
+/// # Errors
+/// If another daemon listens there, or the socket cannot be made.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        let reason = format!("another daemon listens at {}", path.display());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, reason));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+impl Api {
+    /// Serves clients for ever.
+    pub async fn run(self, listener: UnixListener) {
+        let api = Arc::new(self);
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let api = api.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = api.serve(stream).await {
+                            tracing::debug!(%error, "API client gone");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no API client accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, stream: UnixStream) -> io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let mut line = String::new();
+        let mut reader = BufReader::new(read.take(MAX_REQUEST));
+        timeout(REQUEST_TIME, reader.read_line(&mut line)).await??;
+        let request = match serde_json::from_str(&line) {
+            Ok(request) => request,
+            Err(error) => return write_line(&mut write, &answer::<()>(Err(error.to_string()))).await,
+        };
+        if let Request::Events { follow } = request {
+            return self.stream_events(follow, reader.into_inner().into_inner(), &mut write).await;
+        }
+        let line = match timeout(ANSWER_TIME, self.answer(request)).await {
+            Ok(line) => line,
+            Err(_) => answer::<()>(Err("the daemon did not answer in time".to_owned())),
+        };
+        write_line(&mut write, &line).await
+    }
+
+    async fn stream_events(
+        &self,
+        follow: bool,
+        mut read: tokio::net::unix::OwnedReadHalf,
+        write: &mut tokio::net::unix::OwnedWriteHalf,
+    ) -> io::Result<()> {
+        let (past, mut news) = self.events.follow();
+        for record in &past {
+            write_line(write, &json(record)).await?;
+        }
+        let mut nothing = [0; 64];
+        while follow {
+            tokio::select! {
+                record = news.recv() => match record {
+                    Ok(record) => write_line(write, &json(&record)).await?,
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
+                        write_line(write, &format!("{{\"missed\":{missed}}}")).await?;
+                    }
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+                // A client that closes its end is gone, even if nothing happens.
+                read = read.read(&mut nothing) => if read? == 0 { return Ok(()) },
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, request: Request) -> String {
+        match request {
+            Request::Status => answer(self.agent().await.map(|view| self.status(view))),
+            Request::Links => answer(self.agent().await.map(|view| view.links)),
+            Request::Rules => answer(self.agent().await.map(|view| view.rules)),
+            Request::Matrix => answer(self.agent().await.map(|view| view.matrix)),
+            Request::Topology => answer(self.lead(LeadQuestion::Topology).await),
+            Request::Reservations => answer(self.lead(LeadQuestion::Reservations).await),
+            Request::Events { .. } => answer::<()>(Err("events are streamed".to_owned())),
+        }
+    }
+
+    async fn agent(&self) -> Result<AgentView, String> {
+        let (reply, view) = oneshot::channel();
+        drop(self.agent.send(reply).await);
+        view.await.map_err(|_| "the agent has ended".to_owned())
+    }
+
+    async fn lead<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> LeadQuestion) -> Result<T, String> {
+        let lead = self.lead.as_ref().ok_or("only the lead knows; ask at the proxy")?;
+        let (reply, view) = oneshot::channel();
+        drop(lead.send(Input::Question(question(reply))).await);
+        view.await.map_err(|_| "the lead has ended".to_owned())
+    }
+
+    fn status(&self, view: AgentView) -> Status {
+        let counters = self.services.counters().into_iter().map(|counter| {
+            (format!("{}.{}.{}", counter.kind.name(), counter.instance, counter.name), counter.value)
+        });
+        Status {
+            name: self.name.clone(),
+            role: self.role.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.clock.now().0 / 1_000_000_000,
+            public_key: self.public_key.clone(),
+            revision: view.revision,
+            guests: view.guests,
+            plugins: self.registry.status(),
+            ports: view.ports,
+            drops: view.drops,
+            counters: counters.collect::<BTreeMap<_, _>>(),
+            cache: view.cache,
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+}
+
+fn answer<T: Serialize>(outcome: Result<T, String>) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Answer<T> {
+        Ok(T),
+        Error(String),
+    }
+    json(&match outcome {
+        Ok(value) => Answer::Ok(value),
+        Err(reason) => Answer::Error(reason),
+    })
+}
+
+async fn write_line(write: &mut tokio::net::unix::OwnedWriteHalf, line: &str) -> io::Result<()> {
+    write.write_all(line.as_bytes()).await?;
+    write.write_all(b"\n").await
+}

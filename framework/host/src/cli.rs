@@ -1,0 +1,243 @@
+//! The command line.
+
+mod render;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+
+use crate::api::{Request, client};
+use crate::config::{Config, ConfigErrors};
+use crate::daemon::{self, StartFailure};
+use crate::keys::KeyPair;
+use crate::loader::Registry;
+
+/// The exit code for a wrong configuration or command line.
+const EXIT_USAGE: u8 = 2;
+
+/// VRESERVE: a layer-2 overlay that reserves network capacity by itself.
+#[derive(Debug, Parser)]
+#[command(name = "vreserve", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until it is told to stop
+    Run {
+        /// The node's configuration
+        #[arg(short, long)]
+        config: PathBuf,
+    },
+    /// Check a configuration without starting anything
+    Check {
+        /// The node's configuration
+        #[arg(short, long)]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show who a daemon is and how it does
+    Status(Ask),
+    /// Show its links
+    Links(Ask),
+    /// Show its rules
+    Rules(Ask),
+    /// Show what its guests have sent
+    Matrix(Ask),
+    /// Show what the lead believes of the traffic
+    Topology(Ask),
+    /// Show what the lead has reserved
+    Reservations(Ask),
+    /// Show what happened
+    Events {
+        #[command(flatten)]
+        ask: Ask,
+        /// Go on with what happens next
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Make a node's key: write the private half to a new file, print the public half
+    Keygen {
+        /// The new file
+        file: PathBuf,
+    },
+    /// Print the public half of a key
+    Pubkey {
+        /// The private key's file
+        file: PathBuf,
+    },
+    /// Bring up, take down or look at a lab of network namespaces (runs vreserve-lab)
+    #[command(disable_help_flag = true)]
+    Lab {
+        /// What vreserve-lab is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// Which daemon to ask, and how to print the answer.
+#[derive(Debug, Args)]
+struct Ask {
+    /// The daemon's control socket
+    #[arg(short, long, env = "VRESERVE_SOCKET")]
+    socket: Option<PathBuf>,
+    /// Its configuration, which says where the socket is
+    #[arg(short, long, conflicts_with = "socket")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vreserve: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Run { config } => run(&config),
+            Command::Check { config, json } => Ok(check(&config, json)),
+            Command::Status(ask) => ask.show(&Request::Status, render::status),
+            Command::Links(ask) => ask.show(&Request::Links, render::links),
+            Command::Rules(ask) => ask.show(&Request::Rules, render::rules),
+            Command::Matrix(ask) => ask.show(&Request::Matrix, render::matrix),
+            Command::Topology(ask) => ask.show(&Request::Topology, render::topology),
+            Command::Reservations(ask) => ask.show(&Request::Reservations, render::reservations),
+            Command::Events { ask, follow } => ask.events(follow),
+            Command::Keygen { file } => {
+                let keys = KeyPair::generate();
+                keys.save(&file)?;
+                println!("{}", keys.public);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Pubkey { file } => {
+                println!("{}", KeyPair::load(&file)?.public);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Lab { args } => lab(&args),
+        }
+    }
+}
+
+fn run(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(errors) => return Ok(refuse(&errors)),
+    };
+    start_logging();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    let outcome = runtime.block_on(daemon::run(config));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(StartFailure::Config(errors)) => Ok(refuse(&errors)),
+        Err(StartFailure::Other(error)) => Err(error),
+    }
+}
+
+/// Logs go to standard error; `VRESERVE_LOG` says how much, in the form of tracing's filters.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("VRESERVE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+fn refuse(errors: &ConfigErrors) -> ExitCode {
+    for error in errors.iter() {
+        eprintln!("{error}");
+    }
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn check(path: &Path, as_json: bool) -> ExitCode {
+    let outcome = Config::load(path).and_then(|config| {
+        let registry = Registry::new(config.plugin_dirs.clone());
+        daemon::check(&config, &registry).map(|()| config)
+    });
+    match outcome {
+        Ok(config) if as_json => println!("{}", json!({ "ok": true, "node": config.node.name })),
+        Ok(config) => println!("{}: node {} is well configured", path.display(), config.node.name),
+        Err(errors) if as_json => {
+            let list: Vec<Value> = errors.iter().map(render::config_error).collect();
+            println!("{}", json!({ "ok": false, "errors": list }));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        Err(errors) => return refuse(&errors),
+    }
+    ExitCode::SUCCESS
+}
+
+impl Ask {
+    fn show(&self, request: &Request, render: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+        let answer = client::ask(&self.find_socket()?, request)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&answer)?);
+        } else {
+            print!("{}", render(&answer));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn events(&self, follow: bool) -> anyhow::Result<ExitCode> {
+        for line in client::events(&self.find_socket()?, follow)? {
+            let line = line?;
+            if self.json {
+                println!("{line}");
+            } else {
+                println!("{}", render::event(&serde_json::from_str(&line)?));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The socket that was named, or the only one there is.
+    fn find_socket(&self) -> anyhow::Result<PathBuf> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        if let Some(path) = &self.config {
+            let config = Config::load(path).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+            return Ok(config.node.socket);
+        }
+        let found: Vec<PathBuf> = std::fs::read_dir("/run/vreserve")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+            .collect();
+        match found.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => bail!("no daemon runs here (nothing in /run/vreserve); name its socket with --socket"),
+            _ => bail!("several daemons run here; name one's socket with --socket"),
+        }
+    }
+}
+
+/// Becomes vreserve-lab, which lies beside this program: the daemon holds no testbed code.
+fn lab(args: &[String]) -> anyhow::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    let here = std::env::current_exe().context("cannot find out where this program lies")?;
+    let program = here.with_file_name("vreserve-lab");
+    let error = std::process::Command::new(&program).args(args).exec();
+    Err(error).with_context(|| format!("cannot run {}", program.display()))
+}

@@ -1,0 +1,126 @@
+//! Lets nodes in at the proxy: only those whose key is admitted, under the name it is admitted by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use super::lead::{Input, SessionId};
+use super::messages::{DownMessage, UpMessage, VERSION};
+use super::session::{self, Receiver, Sender};
+use super::uplink::chain;
+use crate::config::Admitted;
+use crate::keys::{KeyPair, PublicKey};
+
+/// Handshakes under way at once: strangers cannot take all of the proxy's descriptors.
+const HANDSHAKES: usize = 64;
+/// A node must say who it is within this time.
+const HELLO_TIME: Duration = Duration::from_secs(5);
+
+/// What admission is made of.
+pub struct Admission {
+    /// The proxy's keys.
+    pub keys: KeyPair,
+    /// The proxy's name.
+    pub name: String,
+    /// Whom it admits.
+    pub admit: Vec<Admitted>,
+    /// The lead.
+    pub lead: mpsc::Sender<Input>,
+}
+
+impl Admission {
+    /// Accepts nodes until the lead is gone.
+    pub async fn run(self, listener: TcpListener) {
+        let (shared, handshakes) = (Arc::new(self), Arc::new(Semaphore::new(HANDSHAKES)));
+        let mut last_session = 0;
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, as a rule: it passes.
+                    tracing::warn!(%error, "no connection accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            if shared.lead.is_closed() {
+                return;
+            }
+            let Ok(permit) = handshakes.clone().try_acquire_owned() else { continue };
+            last_session += 1;
+            let (shared, session) = (shared.clone(), SessionId(last_session));
+            tokio::spawn(async move {
+                let admitted = shared.handshake(stream).await;
+                drop(permit);
+                if let Some((node, sender, receiver)) = admitted {
+                    shared.serve(session, node, sender, receiver).await;
+                }
+            });
+        }
+    }
+
+    fn node_of(&self, key: PublicKey) -> Option<&str> {
+        self.admit.iter().find(|node| node.public_key == key).map(|node| node.name.as_str())
+    }
+
+    /// A stranger is not worth more than a line at debug level, and gets no answer.
+    async fn handshake(&self, stream: TcpStream) -> Option<(String, Sender, Receiver)> {
+        let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
+        match session::accept(stream, &self.keys, |key| self.node_of(key).is_some()).await {
+            Ok((key, sender, receiver)) => Some((self.node_of(key)?.to_owned(), sender, receiver)),
+            Err(error) => {
+                tracing::debug!(peer, error = chain(&error), "stranger turned away");
+                None
+            }
+        }
+    }
+
+    async fn serve(&self, session: SessionId, node: String, mut sender: Sender, mut receiver: Receiver) {
+        let description = match timeout(HELLO_TIME, receiver.recv())
+            .await
+            .map(|wire| wire.map(|wire| UpMessage::decode(&wire)))
+        {
+            Ok(Ok(Ok(UpMessage::Hello { version: VERSION, node: description })))
+                if description.name == node =>
+            {
+                description
+            }
+            Ok(Ok(Ok(UpMessage::Hello { version, node: description }))) => {
+                let claimed = description.name;
+                return tracing::warn!(node, claimed, version, "wrong name or version; session ended");
+            }
+            _ => return tracing::warn!(node, "did not say who it is; session ended"),
+        };
+        let (down, mut messages) = mpsc::channel::<DownMessage>(1024);
+        let joined = Input::Joined { session, node: description, down };
+        if self.lead.send(joined).await.is_err() {
+            return;
+        }
+        let welcome = DownMessage::Welcome { version: VERSION, proxy: self.name.clone() };
+        let sending = async {
+            sender.send(&welcome.encode()).await?;
+            while let Some(message) = messages.recv().await {
+                sender.send(&message.encode()).await?;
+            }
+            Ok::<_, session::SessionError>(())
+        };
+        let receiving = async {
+            loop {
+                let wire = receiver.recv().await.map_err(|error| chain(&error))?;
+                let message = UpMessage::decode(&wire).map_err(|error| chain(&error))?;
+                let input = Input::Message { session, node: node.clone(), message };
+                self.lead.send(input).await.map_err(|_| "the lead has ended".to_owned())?;
+            }
+        };
+        let reason: Result<(), String> = tokio::select! {
+            sent = sending => sent.map_err(|error| chain(&error)),
+            received = receiving => received,
+        };
+        let reason = reason.err().unwrap_or_else(|| "replaced by a newer session".to_owned());
+        tracing::info!(node, reason, "session ended");
+        drop(self.lead.send(Input::Left { session, node }).await);
+    }
+}

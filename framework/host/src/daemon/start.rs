@@ -1,0 +1,292 @@
+//! Checking and opening everything that a configuration names.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use thiserror::Error;
+use vreserve_core::ids::{InterfaceId, LinkClass, LinkId};
+use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
+use vreserve_model::{Failure, FailureKind};
+
+use crate::config::{Config, ConfigErrors, Instance, Role};
+use crate::dataplane::ports::Port;
+use crate::dataplane::worker::POOL_SLOTS;
+use crate::dataplane::{CapturePort, EndpointPort, LinkSpec, pool::SlotPool};
+use crate::loader::{LoadError, Registry, StartError};
+use crate::plugin::{
+    AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind,
+    PoolRegion,
+};
+
+/// Identities of static links: above all that a lead gives out.
+const STATIC_LINKS: u64 = 1 << 62;
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartFailure {
+    /// Its configuration is wrong; nothing was started.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// Something it needs is not there.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl StartFailure {
+    pub(super) fn other(error: impl Into<anyhow::Error>) -> Self {
+        StartFailure::Other(error.into())
+    }
+}
+
+/// Checks everything that can be checked without a side effect: plugins are loaded, their configurations
+/// read, no instance is opened.
+///
+/// # Errors
+/// Everything that is wrong. Plugins that are not `required` may be missing or broken, but what they are
+/// told must be right.
+pub fn check(config: &Config, registry: &Registry) -> Result<(), ConfigErrors> {
+    registry.declare(config.instances());
+    let mut errors = Vec::new();
+    for instance in config.instances() {
+        match registry.validate(instance) {
+            Ok(()) => {}
+            Err(StartError::Load(error)) if !instance.required => {
+                registry.fail(instance, &error);
+                tracing::warn!(instance = label(instance), reason = %error, "plugin not loaded; going on without it");
+            }
+            Err(StartError::Load(error)) => {
+                errors.extend(load_error(config, registry, instance, &error).iter().cloned())
+            }
+            Err(StartError::Open(failure)) => {
+                errors.extend(config.plugin_error(instance, &failure).iter().cloned());
+            }
+        }
+    }
+    ConfigErrors::of(errors).map_or(Ok(()), Err)
+}
+
+fn load_error(config: &Config, registry: &Registry, instance: &Instance, error: &LoadError) -> ConfigErrors {
+    let suggestion = match error {
+        LoadError::NotFound { plugin, .. } => nearest(plugin, &registry.plausible_names()),
+        _ => None,
+    };
+    let key = if instance.path.is_some() { "path" } else { "use" };
+    config.error(&[instance.kind.name(), &instance.name], key, error.to_string(), suggestion)
+}
+
+fn nearest(name: &str, known: &[String]) -> Option<String> {
+    let best = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))?;
+    (strsim::jaro_winkler(best, name) > 0.8).then(|| format!("did you mean \"{best}\"?"))
+}
+
+/// `kind.instance`.
+pub(super) fn label(instance: &Instance) -> String {
+    format!("{}.{}", instance.kind.name(), instance.name)
+}
+
+/// Everything that a node is made of, open.
+pub(super) struct Parts {
+    pub(super) services: Arc<HostServices>,
+    pub(super) pool: SlotPool,
+    pub(super) captures: Vec<CapturePort>,
+    pub(super) interfaces: Vec<(InterfaceId, String)>,
+    pub(super) endpoints: Vec<EndpointPort>,
+    pub(super) static_links: Vec<(LinkSpec, String)>,
+    pub(super) infer: InferInstance,
+    pub(super) lead: Option<LeadParts>,
+    /// The addresses of endpoints by their name.
+    addresses: BTreeMap<String, String>,
+}
+
+/// What only the lead has.
+pub(super) struct LeadParts {
+    pub(super) infer: InferInstance,
+    pub(super) adapt: Option<AdaptInstance>,
+    pub(super) backends: BTreeMap<String, Arc<dyn Backend>>,
+    pub(super) failed_backends: BTreeMap<String, String>,
+}
+
+/// Opens instances, and decides what a failure means.
+struct Opener<'a> {
+    config: &'a Config,
+    registry: &'a Arc<Registry>,
+    services: Arc<HostServices>,
+    region: PoolRegion,
+}
+
+impl Opener<'_> {
+    /// One instance; none if it failed and is not required.
+    fn open<T>(&self, instance: &Instance, opened: Result<T, StartError>) -> Result<Option<T>, StartFailure> {
+        let error = match opened {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => error,
+        };
+        match &error {
+            StartError::Open(failure) if failure.kind == FailureKind::Invalid => {
+                Err(self.config.plugin_error(instance, failure).into())
+            }
+            _ if instance.required => Err(StartFailure::Other(
+                anyhow::Error::new(error).context(format!("{} did not start", label(instance))),
+            )),
+            _ => {
+                tracing::warn!(instance = label(instance), reason = %error, "plugin not started; going on without it");
+                Ok(None)
+            }
+        }
+    }
+
+    fn capture(&self, instance: &Instance) -> Result<Option<Port<CaptureInstance>>, StartFailure> {
+        let host = self.services.instance(PluginKind::Capture, &instance.name, Some(self.region));
+        let Some(opened) = self.open(instance, self.registry.open_capture(instance, &host))? else {
+            return Ok(None);
+        };
+        let (registry, kept) = (self.registry.clone(), instance.clone());
+        let opener = Box::new(move || registry.open_capture(&kept, &host).map_err(failure_of));
+        Ok(Some(Port::new(label(instance), opened, opener)))
+    }
+
+    fn link(&self, instance: &Instance) -> Result<Option<(Port<LinkInstance>, String)>, StartFailure> {
+        let host = self.services.instance(PluginKind::Link, &instance.name, Some(self.region));
+        let Some(opened) = self.open(instance, self.registry.open_link(instance, &host))? else {
+            return Ok(None);
+        };
+        let address = opened.info().address;
+        let (registry, kept) = (self.registry.clone(), instance.clone());
+        let opener = Box::new(move || registry.open_link(&kept, &host).map_err(failure_of));
+        Ok(Some((Port::new(label(instance), opened, opener), address)))
+    }
+
+    fn infer(&self) -> Result<InferInstance, StartFailure> {
+        let instance = &self.config.infer.instance;
+        let host = self.services.instance(PluginKind::Infer, &instance.name, None);
+        let missing = || {
+            let message = "a node cannot run without inference";
+            StartFailure::Config(self.config.error(&["infer", &instance.name], "use", message, None))
+        };
+        self.open(instance, self.registry.open_infer(instance, &host))?.ok_or_else(missing)
+    }
+
+    fn lead(&self) -> Result<LeadParts, StartFailure> {
+        let adapt = match &self.config.adapt {
+            Some(instance) => {
+                let host = self.services.instance(PluginKind::Adapt, &instance.name, None);
+                self.open(instance, self.registry.open_adapt(instance, &host))?
+            }
+            None => None,
+        };
+        let (mut backends, mut failed_backends) = (BTreeMap::new(), BTreeMap::new());
+        for reserve in &self.config.reserves {
+            let instance = &reserve.instance;
+            let host = self.services.instance(PluginKind::Reserve, &instance.name, None);
+            let deadline = self.config.lead.reserve_timeout;
+            let opened = self.registry.open_reserve(instance, &host, deadline);
+            let reason = opened.as_ref().err().map(ToString::to_string);
+            match self.open(instance, opened)? {
+                Some(backend) => {
+                    backends.insert(reserve.network.clone(), Arc::new(backend) as Arc<dyn Backend>);
+                }
+                None => {
+                    failed_backends.insert(reserve.network.clone(), reason.unwrap_or_default());
+                }
+            }
+        }
+        Ok(LeadParts { infer: self.infer()?, adapt, backends, failed_backends })
+    }
+}
+
+fn failure_of(error: StartError) -> Failure {
+    match error {
+        StartError::Open(failure) => failure,
+        other => Failure::unavailable(other.to_string()),
+    }
+}
+
+impl Parts {
+    /// Opens every instance of a checked configuration.
+    ///
+    /// # Errors
+    /// If a required one does not open.
+    pub(super) fn open(config: &Config, registry: &Arc<Registry>) -> Result<Self, StartFailure> {
+        let pool = SlotPool::new(POOL_SLOTS).map_err(StartFailure::other)?;
+        let services = Arc::new(HostServices::new(config.node.state_dir.clone()));
+        let opener = Opener { config, registry, services: services.clone(), region: pool.region() };
+        let (mut endpoints, mut addresses) = (Vec::new(), BTreeMap::new());
+        for link in &config.links {
+            let instance = &link.instance;
+            match opener.link(instance)? {
+                Some((port, address)) => {
+                    addresses.insert(instance.name.clone(), link.advertise.clone().unwrap_or(address));
+                    endpoints.push(EndpointPort::new(port));
+                }
+                None if instance.name == config.node.star => {
+                    let message = "the star's endpoint did not start";
+                    return Err(config.error(&["link", &instance.name], "use", message, None).into());
+                }
+                None => {}
+            }
+        }
+        let (mut captures, mut interfaces) = (Vec::new(), Vec::new());
+        for (index, instance) in config.captures.iter().enumerate() {
+            let id = InterfaceId(u16::try_from(index).map_err(StartFailure::other)?);
+            if let Some(port) = opener.capture(instance)? {
+                captures.push(CapturePort { id, port });
+                interfaces.push((id, instance.name.clone()));
+            }
+        }
+        let lead = match config.node.role {
+            Role::Proxy { .. } => Some(opener.lead()?),
+            Role::Node { .. } => None,
+        };
+        let infer = opener.infer()?;
+        let static_links = static_links(config);
+        Ok(Parts { services, pool, captures, interfaces, endpoints, static_links, infer, lead, addresses })
+    }
+
+    /// The node as the lead sees it.
+    pub(super) fn describe(&self, config: &Config) -> NodeDescription {
+        let attachment = |endpoint: &str| {
+            let address = self.addresses.get(endpoint)?.clone();
+            Some(Attachment { endpoint: endpoint.to_owned(), address })
+        };
+        let networks = config
+            .links
+            .iter()
+            .filter_map(|link| Some((link.network.clone()?, attachment(&link.instance.name)?)));
+        NodeDescription {
+            name: config.node.name.clone(),
+            role: match config.node.role {
+                Role::Proxy { .. } => NodeRole::Proxy,
+                Role::Node { .. } => NodeRole::Spoke,
+            },
+            star: attachment(&config.node.star).expect("`open` fails without the star's endpoint"),
+            networks: networks.collect(),
+        }
+    }
+}
+
+fn static_links(config: &Config) -> Vec<(LinkSpec, String)> {
+    let links = config.static_links.iter().zip(STATIC_LINKS..);
+    links
+        .map(|(link, id)| {
+            let spec = LinkSpec {
+                id: LinkId(id),
+                class: LinkClass::Static,
+                endpoint: link.endpoint.clone(),
+                far_address: link.address.clone(),
+            };
+            (spec, link.name.clone())
+        })
+        .collect()
+}
+
+/// A secret for hashes and nonces.
+pub(super) fn random_seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(u64::from_ne_bytes(seed))
+}

@@ -1,0 +1,147 @@
+//! From a configuration to open descriptors: which interface, in which namespace, with what MTU. The
+//! descriptors keep working from any thread; only opening depends on the namespace.
+
+mod ifreq;
+mod netns;
+pub(crate) mod packet;
+mod tap;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::net::if_::if_nametoindex;
+use vreserve_sdk::{Failure, InterfaceInfo};
+
+use crate::config::{Config, Kind};
+use ifreq::Interface;
+
+/// MTU of a TAP that is created: with the 50 bytes that VXLAN over IPv4 adds, its frames fit 1500.
+const CREATED_MTU: u32 = 1450;
+
+/// An interface that has been opened.
+pub(crate) struct Attachment {
+    pub(crate) kind: Kind,
+    pub(crate) info: InterfaceInfo,
+    /// Where frames of guests are read.
+    pub(crate) incoming: OwnedFd,
+    /// Where frames for guests are written; of a TAP the same device as `incoming`.
+    pub(crate) outgoing: OwnedFd,
+}
+
+impl Attachment {
+    /// # Errors
+    /// `Unavailable` if the interface, its namespace or a permission is missing, `Retry` if somebody holds the
+    /// TAP, `Invalid` with the key if it is not what the configuration says.
+    pub(crate) fn open(config: &Config) -> Result<Self, Failure> {
+        match (config.kind, config.fd) {
+            (Kind::Tap, Some(fd)) => open_handed(config, fd),
+            (Kind::Tap, None) => netns::within(config.netns.as_deref(), || open_tap(config)),
+            (Kind::Interface, _) => netns::within(config.netns.as_deref(), || open_interface(config)),
+        }
+    }
+}
+
+fn open_tap(config: &Config) -> Result<Attachment, Failure> {
+    let name = config.interface.as_str();
+    let is_new = if_nametoindex(name).is_err();
+    let incoming = tap::attach(name).map_err(|error| attach_failure(name, is_new, &error))?;
+    let mtu = config.mtu.or(is_new.then_some(CREATED_MTU));
+    let mtu = settle(name, mtu, config.up.unwrap_or(is_new))?;
+    tap_attachment(name, mtu, incoming)
+}
+
+/// A TAP that comes as a descriptor is left as it is, but for what the configuration says outright.
+fn open_handed(config: &Config, fd: i32) -> Result<Attachment, Failure> {
+    let name = config.interface.as_str();
+    let wrong = |reason: String| Failure::invalid("fd", reason);
+    let incoming =
+        tap::duplicate(fd).map_err(|error| wrong(format!("{fd} is no open descriptor: {error}")))?;
+    let shape =
+        tap::shape(incoming.as_fd()).map_err(|error| wrong(format!("descriptor {fd} is no TAP: {error}")))?;
+    if !shape.is_tap {
+        return Err(wrong(format!("descriptor {fd} is a TUN, which carries no Ethernet frames")));
+    }
+    if shape.has_vnet_header || shape.has_packet_info {
+        return Err(wrong(format!("descriptor {fd} was not opened with IFF_NO_PI and without IFF_VNET_HDR")));
+    }
+    if shape.name != name {
+        return Err(Failure::invalid("interface", format!("descriptor {fd} is {:?}", shape.name)));
+    }
+    let cannot = |error: io::Error| Failure::unavailable(format!("interface {name}: {error}"));
+    tap::refuse_offloads(incoming.as_raw_fd()).map_err(cannot)?;
+    let netns = tap::netns_of(incoming.as_fd()).map_err(cannot)?;
+    let mtu = netns::within_open(&netns, || settle(name, config.mtu, config.up.unwrap_or(false)))?;
+    tap_attachment(name, mtu, incoming)
+}
+
+fn tap_attachment(name: &str, mtu: u32, incoming: OwnedFd) -> Result<Attachment, Failure> {
+    let outgoing = incoming
+        .try_clone()
+        .map_err(|error| Failure::unavailable(format!("interface {name}: duplicating: {error}")))?;
+    let info = InterfaceInfo { interface: name.to_owned(), mtu };
+    Ok(Attachment { kind: Kind::Tap, info, incoming, outgoing })
+}
+
+fn open_interface(config: &Config) -> Result<Attachment, Failure> {
+    let name = config.interface.as_str();
+    let cannot = |what: &str, error: io::Error| {
+        Failure::unavailable(format!("interface {name}: {what}: {}", with_permission(&error)))
+    };
+    let index =
+        if_nametoindex(name).map_err(|_| Failure::unavailable(format!("there is no interface {name}")))?;
+    let interface = Interface::named(name).map_err(|error| cannot("socket", error))?;
+    if !interface.is_ethernet().map_err(|error| cannot("reading its type", error))? {
+        return Err(Failure::invalid("interface", format!("{name} is not an Ethernet interface")));
+    }
+    let mtu = settle(name, config.mtu, config.up.unwrap_or(false))?;
+    if !interface.is_up().map_err(|error| cannot("reading its state", error))? {
+        return Err(Failure::unavailable(format!("interface {name} is down")));
+    }
+    let incoming = packet::open_capturing(index).map_err(|error| cannot("capturing", error))?;
+    let outgoing = packet::open_injecting(index).map_err(|error| cannot("injecting", error))?;
+    let info = InterfaceInfo { interface: name.to_owned(), mtu };
+    Ok(Attachment { kind: Kind::Interface, info, incoming, outgoing })
+}
+
+/// Sets what is to be set and returns the MTU in force.
+fn settle(name: &str, mtu: Option<u32>, up: bool) -> Result<u32, Failure> {
+    let cannot = |what: &str, error: io::Error| {
+        Failure::unavailable(format!("interface {name}: {what}: {}", with_permission(&error)))
+    };
+    let interface = Interface::named(name).map_err(|error| cannot("socket", error))?;
+    if let Some(mtu) = mtu {
+        interface.set_mtu(mtu).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => Failure::invalid("mtu", format!("{name} does not take an MTU of {mtu}")),
+            _ => cannot("setting its MTU", error),
+        })?;
+    }
+    if up {
+        interface.set_up().map_err(|error| cannot("setting it up", error))?;
+    }
+    interface.mtu().map_err(|error| cannot("reading its MTU", error))
+}
+
+fn attach_failure(name: &str, is_new: bool, error: &io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) if !is_new => Failure::invalid(
+            "interface",
+            format!("{name} is not a TAP with one queue (kind = \"interface\" captures anything Ethernet)"),
+        ),
+        // An instance that was closed on another thread lets go of its TAP a moment later.
+        Some(libc::EBUSY) => Failure::retry(
+            std::time::Duration::from_millis(100),
+            format!("interface {name} is held by another process or instance"),
+        ),
+        Some(libc::ENOENT | libc::ENODEV) => {
+            Failure::unavailable(format!("interface {name}: no /dev/net/tun here: {error}"))
+        }
+        _ => Failure::unavailable(format!("interface {name}: attaching: {}", with_permission(error))),
+    }
+}
+
+fn with_permission(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => format!("{error}; CAP_NET_ADMIN and CAP_NET_RAW are needed"),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,92 @@
+//! AF_PACKET sockets of an existing interface: one that captures, one that injects.
+#![allow(unsafe_code, reason = "socket, bind and socket options of AF_PACKET")]
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Super-frames count with their buffers' true size, about twice their length, so this holds some hundred.
+const QUEUE_BYTES: libc::c_int = 16 << 20;
+
+/// A socket that captures all that the interface receives, whoever it is for, but not what it sends; with a
+/// virtio-net header before each frame and the VLAN tag in control data.
+pub(crate) fn open_capturing(index: u32) -> io::Result<OwnedFd> {
+    let socket = open()?;
+    let fd = socket.as_raw_fd();
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1)?;
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1)?;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &QUEUE_BYTES)?;
+    let membership = libc::packet_mreq {
+        mr_ifindex: index.cast_signed(),
+        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
+    // Only now does it capture: before, it would have taken frames of every interface.
+    bind(fd, index, libc::ETH_P_ALL as u16)?;
+    Ok(socket)
+}
+
+/// A socket that injects frames as if the interface sent them, past its queueing discipline. Without a
+/// virtio-net header: the frames are plain wire frames, and so none need be put in front of them.
+pub(crate) fn open_injecting(index: u32) -> io::Result<OwnedFd> {
+    let socket = open()?;
+    let fd = socket.as_raw_fd();
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1)?;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &QUEUE_BYTES)?;
+    bind(fd, index, 0)?;
+    Ok(socket)
+}
+
+/// Frames that the kernel dropped since the last call because the socket's queue was full.
+pub(crate) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+    // SAFETY: the option writes at most `len` bytes, the size of the struct that the pointer is to.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            std::ptr::from_mut(&mut statistics).cast(),
+            &mut len,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::from(statistics.tp_drops)) }
+}
+
+/// A socket that receives nothing until it is bound to a protocol.
+fn open() -> io::Result<OwnedFd> {
+    // SAFETY: a system call without pointers.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor has just been made and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn set_option<T>(fd: i32, level: i32, option: i32, value: &T) -> io::Result<()> {
+    let len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes from the reference, which is to a value of that size.
+    let result = unsafe { libc::setsockopt(fd, level, option, std::ptr::from_ref(value).cast(), len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn bind(fd: i32, index: u32, protocol: u16) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: index.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes from the pointer, which is to an address of that size.
+    let result = unsafe { libc::bind(fd, std::ptr::from_ref(&address).cast(), len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,231 @@
+//! An existing interface: guests on veths, their offloads as the kernel sets them, joined by two instances only.
+//!
+//! ```text
+//!   guest A            node                                        guest B
+//!   eth0 ══ veth ══ a0 ── instance ── loop of the test ── instance ── b0 ══ veth ══ eth0
+//!   10.9.0.1        (no address, no forwarding, no bridge)                  10.9.0.2
+//! ```
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::host::{Fate, Instance};
+use common::netns::Netns;
+use common::raw::RawSocket;
+use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
+
+struct Lab {
+    node: Netns,
+    a: Netns,
+    b: Netns,
+}
+
+impl Lab {
+    fn new() -> Option<Self> {
+        let lab = Lab { node: Netns::new()?, a: Netns::new()?, b: Netns::new()? };
+        for (guest, interface, address) in [(&lab.a, "a0", "10.9.0.1/24"), (&lab.b, "b0", "10.9.0.2/24")] {
+            let name = guest.name.as_str();
+            lab.node.ip(&["link", "add", interface, "type", "veth", "peer", "name", "eth0", "netns", name]);
+            lab.node.ip(&["link", "set", interface, "up"]);
+            guest.ip(&["link", "set", "eth0", "up"]);
+            guest.ip(&["address", "add", address, "dev", "eth0"]);
+        }
+        Some(lab)
+    }
+
+    fn open(&self, interface: &str, more: &str) -> Instance {
+        let netns = &self.node.name;
+        let config = format!(r#"{{"interface":"{interface}","kind":"interface","netns":"{netns}"{more}}}"#);
+        Instance::open(&config).unwrap()
+    }
+}
+
+/// Copies frames from one instance to the other until nothing is left to copy and `is_over`.
+fn forward(from: &mut Instance, to: &mut Instance, batch: usize, largest: &mut usize) -> bool {
+    let frames = from.recv(batch).unwrap();
+    *largest = frames.iter().map(Vec::len).max().unwrap_or(0).max(*largest);
+    // A frame that finds no room is lost, as on any wire; TCP sends it again.
+    drop(to.send(&frames).unwrap());
+    !frames.is_empty()
+}
+
+/// Joins the two interfaces while `traffic` runs; returns the largest frame that passed.
+fn joined<T: Send>(
+    a: &mut Instance,
+    b: &mut Instance,
+    batch: usize,
+    traffic: impl FnOnce() -> T + Send,
+) -> (T, usize) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let wire = scope.spawn(|| {
+            let mut largest = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let to_b = forward(a, b, batch, &mut largest);
+                let to_a = forward(b, a, batch, &mut largest);
+                if !to_b && !to_a {
+                    wait_for_either(a, b);
+                }
+            }
+            largest
+        });
+        let result = traffic();
+        is_over.store(true, Ordering::Relaxed);
+        (result, wire.join().unwrap())
+    })
+}
+
+fn wait_for_either(a: &Instance, b: &Instance) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [a.ready_fd(), b.ready_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    poll(&mut fds, PollTimeout::from(20u8)).unwrap();
+}
+
+/// Sends `len` patterned bytes from guest A to guest B and returns what came.
+fn transfer(lab: &Lab, len: usize) -> (Vec<u8>, Vec<u8>) {
+    let sent: Vec<u8> = (0..len).map(|index| (index * 31 % 251) as u8).collect();
+    let listener = lab.b.inside(|| TcpListener::bind("10.9.0.2:7000").unwrap());
+    let received = thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            let mut received = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
+            received
+        });
+        let mut stream = lab.a.inside(|| TcpStream::connect("10.9.0.2:7000").unwrap());
+        stream.write_all(&sent).unwrap();
+        drop(stream);
+        receiver.join().unwrap()
+    });
+    (sent, received)
+}
+
+#[test]
+fn tcp_of_unmodified_guests_passes_with_their_offloads_on() {
+    let Some(lab) = Lab::new() else { return };
+    for (batch, len) in [(64, 8 << 20), (7, 1 << 20), (1, 200_000)] {
+        let (mut a, mut b) = (lab.open("a0", ""), lab.open("b0", ""));
+        let ((sent, received), largest) = joined(&mut a, &mut b, batch, || transfer(&lab, len));
+        assert_eq!(received.len(), sent.len());
+        assert!(received == sent, "content differs with batches of {batch}");
+        assert_eq!(largest, 1514, "wire frames of the MTU and no larger");
+        assert!(a.counter("super_frames") > 0, "the guest did send super-frames");
+        assert!(a.counter("frames_in") > a.counter("super_frames"));
+        assert_eq!(a.counter("drop_malformed") + a.counter("drop_oversized"), 0);
+    }
+}
+
+#[test]
+fn injected_frames_arrive_byte_for_byte_and_are_not_captured_again() {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open("a0", "");
+    let guest = RawSocket::open(&lab.a, "eth0");
+    let frames: Vec<_> = (0..64).map(|number| numbered_frame(number, 60 + number as usize * 20)).collect();
+    assert_eq!(instance.send(&frames).unwrap(), vec![Fate::Taken; 64]);
+    for frame in &frames {
+        assert_eq!(&guest.recv_wanted(is_numbered), frame);
+    }
+    assert!(!instance.recv(64).unwrap().iter().any(|frame| is_numbered(frame)), "our own frames come back");
+}
+
+#[test]
+fn frames_for_strangers_are_captured_byte_for_byte() {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open("a0", "");
+    let guest = RawSocket::open(&lab.a, "eth0");
+    let sent: Vec<_> = (0..500).map(|number| numbered_frame(number, 60 + number as usize % 1400)).collect();
+    for frame in &sent {
+        guest.send(frame);
+    }
+    assert_eq!(recv_until(&mut instance, sent.len(), is_numbered), sent);
+}
+
+#[test]
+fn a_vlan_tag_that_the_kernel_takes_out_is_put_back() {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open("a0", "");
+    let guest = RawSocket::open(&lab.a, "eth0");
+    for (protocol, len) in [([0x81, 0x00], 1514), ([0x88, 0xa8], 1000)] {
+        let mut tagged = numbered_frame(7, len);
+        tagged.splice(12..12, [protocol[0], protocol[1], 0x60, 0x2a]);
+        guest.send(&tagged);
+        assert_eq!(recv_until(&mut instance, 1, |frame| frame[12..14] == protocol), [tagged]);
+    }
+}
+
+#[test]
+fn an_idle_interface_gives_nothing_and_waiting_frames_make_it_ready() {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open("a0", "");
+    let guest = RawSocket::open(&lab.a, "eth0");
+    while !instance.recv(64).unwrap().is_empty() {}
+    for count in [0, 1, 64] {
+        assert!(instance.recv(count).unwrap().is_empty());
+    }
+    assert!(!is_readable(instance.ready_fd(), Duration::ZERO));
+    for number in 0..5 {
+        guest.send(&numbered_frame(number, 100));
+    }
+    for number in 0..5 {
+        assert!(is_readable(instance.ready_fd(), PATIENCE), "frame {number} still waits");
+        assert_eq!(instance.recv(1).unwrap(), [numbered_frame(number, 100)]);
+    }
+    assert!(instance.recv(1).unwrap().is_empty());
+    assert!(!is_readable(instance.ready_fd(), Duration::ZERO));
+}
+
+#[test]
+fn frames_over_the_mtu_are_refused_and_the_batch_goes_on() {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open("a0", r#","mtu":1000"#);
+    assert_eq!(instance.info().mtu, 1000);
+    let guest = RawSocket::open(&lab.a, "eth0");
+    let batch = [numbered_frame(1, 1014), numbered_frame(2, 1500), vec![0; 5], numbered_frame(3, 60)];
+    let fates = [Fate::Taken, Fate::Oversized, Fate::Malformed, Fate::Taken];
+    assert_eq!(instance.send(&batch).unwrap(), fates);
+    assert_eq!(guest.recv_wanted(is_numbered), batch[0]);
+    assert_eq!(guest.recv_wanted(is_numbered), batch[3]);
+}
+
+#[test]
+fn what_the_kernel_drops_while_nobody_receives_is_counted() {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open("a0", r#","queue_depth":4"#);
+    let guest = RawSocket::open(&lab.a, "eth0");
+    let sent = 40_000;
+    for number in 0..sent {
+        guest.send(&numbered_frame(number, 1400));
+    }
+    loop {
+        let frames = instance.recv(64).unwrap();
+        if frames.is_empty() && !is_readable(instance.ready_fd(), Duration::ZERO) {
+            break;
+        }
+    }
+    let (arrived, dropped) = (instance.counter("frames_in"), instance.counter("drop_busy"));
+    assert!(dropped > 0, "the queue holds {arrived} frames: the test sends too few");
+    assert_eq!(arrived + dropped, u64::from(sent));
+}
+
+#[test]
+fn an_interface_that_goes_ends_the_instance_with_an_error() {
+    for (command, errnos) in [
+        (["link", "set", "a0", "down"], [libc::ENETDOWN, libc::ENETDOWN]),
+        (["link", "delete", "dev", "a0"], [libc::ENETDOWN, libc::ENXIO]),
+    ] {
+        let Some(lab) = Lab::new() else { return };
+        let mut instance = lab.open("a0", "");
+        while !instance.recv(64).unwrap().is_empty() {}
+        lab.node.ip(&command);
+        assert!(is_readable(instance.ready_fd(), PATIENCE), "the host is woken");
+        let received = instance.recv(64).unwrap_err().raw_os_error();
+        assert_eq!(received, Some(errnos[0]), "{command:?}");
+        let sent = instance.send(&[numbered_frame(1, 60)]).unwrap_err().raw_os_error();
+        assert_eq!(sent, Some(errnos[1]), "{command:?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Finishing checksums that a far kernel left to hardware which was not there.
+//!
+//! A kernel VXLAN device leaves the inner TCP or UDP checksum partial where the underlay promises to finish
+//! it. A veth promises and never does, since kernels on both sides carry that knowledge beside the frame; it
+//! does not survive into a datagram that a program reads (Linux 6.18: every UDP frame arrives so). The guest
+//! would drop such frames.
+
+use vreserve_offload::checksum::{Sum, complete, pseudo_ipv4, pseudo_ipv6};
+use vreserve_offload::{Ip, IpVersion, Layout, Transport};
+
+/// Where the checksum is, from the transport header's first byte.
+const TCP_CHECKSUM: usize = 16;
+const UDP_CHECKSUM: usize = 6;
+
+/// Finishes the frame's checksum if its field holds exactly the pseudo-header's sum.
+///
+/// Only headers are read to see that. A frame whose right checksum happens to equal that sum stays as it is:
+/// finishing it computes the same checksum again.
+pub(crate) fn finish_checksum(frame: &mut [u8]) {
+    let Ok(Layout { ip: Some(ip), .. }) = Layout::parse(frame) else { return };
+    let (offset, length) = match ip.transport {
+        Transport::Tcp { .. } => (TCP_CHECKSUM, ip.end - ip.transport_start),
+        Transport::Udp { length } => (UDP_CHECKSUM, length),
+        Transport::Sctp | Transport::Opaque => return,
+    };
+    let field = ip.transport_start + offset;
+    if u16::from_be_bytes(bytes_at(frame, field)) == pseudo_header(frame, &ip, length).partial() {
+        let segment = &mut frame[..ip.transport_start + length];
+        complete(segment, ip.transport_start, offset)
+            .expect("the parser has seen the whole transport header");
+    }
+}
+
+fn pseudo_header(frame: &[u8], ip: &Ip, length: usize) -> Sum {
+    let length = u16::try_from(length).expect("IP lengths have 16 bits");
+    match ip.version {
+        IpVersion::V4 { .. } => {
+            let (source, destination) = (bytes_at(frame, ip.start + 12), bytes_at(frame, ip.start + 16));
+            pseudo_ipv4(source, destination, ip.protocol, length)
+        }
+        IpVersion::V6 => {
+            let (source, destination) = (bytes_at(frame, ip.start + 8), bytes_at(frame, ip.start + 24));
+            pseudo_ipv6(source, destination, ip.protocol, length.into())
+        }
+    }
+}
+
+fn bytes_at<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
+    frame[at..at + N].try_into().expect("the slice has that length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use vreserve_offload::checksum::{Integrity, verify};
+
+    /// A frame with a UDP datagram over IPv4 and `checksum` in its checksum field.
+    fn udp_frame(payload: &[u8], checksum: u16) -> Vec<u8> {
+        let udp_len = u16::try_from(8 + payload.len()).unwrap();
+        let mut frame = vec![0; 34];
+        frame[12..14].copy_from_slice(&[8, 0]);
+        frame[14..26].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0]);
+        frame[16..18].copy_from_slice(&(20 + udp_len).to_be_bytes());
+        frame[26..34].copy_from_slice(&[10, 8, 0, 1, 10, 8, 0, 2]);
+        let sum = Sum::of(&frame[14..34]).checksum();
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame.extend([5000, 6000, udp_len, checksum].into_iter().flat_map(u16::to_be_bytes));
+        frame.extend(payload);
+        frame
+    }
+
+    fn partial_of(payload: &[u8]) -> u16 {
+        pseudo_ipv4([10, 8, 0, 1], [10, 8, 0, 2], 17, u16::try_from(8 + payload.len()).unwrap()).partial()
+    }
+
+    #[test]
+    fn a_partial_checksum_is_finished_and_a_wrong_one_left_to_the_guest() {
+        let mut frame = udp_frame(b"payload", partial_of(b"payload"));
+        frame.extend([0xee; 11]);
+        finish_checksum(&mut frame);
+        assert_eq!(verify(&frame), Ok(Integrity::Valid), "padding is not summed");
+        let wrong = udp_frame(b"payload", partial_of(b"payload") ^ 1);
+        let mut after = wrong.clone();
+        finish_checksum(&mut after);
+        assert_eq!(after, wrong);
+    }
+
+    proptest! {
+        /// Finishing is harmless where nothing was left to finish, and no frame makes it panic.
+        #[test]
+        fn finished_frames_stay_as_they_are(payload in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let mut finished = udp_frame(&payload, partial_of(&payload));
+            finish_checksum(&mut finished);
+            let once = finished.clone();
+            finish_checksum(&mut finished);
+            prop_assert_eq!(finished, once);
+        }
+
+        #[test]
+        fn no_frame_panics(
+            mut frame in proptest::collection::vec(any::<u8>(), 14..120),
+            ethertype in prop_oneof![Just([8, 0]), Just([0x86, 0xdd]), Just([0x81, 0]), any::<[u8; 2]>()],
+            version in prop_oneof![Just(0x45), Just(0x60), any::<u8>()],
+            protocol in prop_oneof![Just(6), Just(17), any::<u8>()],
+        ) {
+            frame[12..14].copy_from_slice(&ethertype);
+            for (at, byte) in [(14, version), (20, protocol), (23, protocol)] {
+                if let Some(field) = frame.get_mut(at) {
+                    *field = byte;
+                }
+            }
+            finish_checksum(&mut frame);
+        }
+    }
+}

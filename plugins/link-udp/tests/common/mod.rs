@@ -1,0 +1,226 @@
+//! A small host around the plugin's tables: counters, slots, and a link instance as a test uses it.
+#![allow(unsafe_code, reason = "the tables are C functions on raw slots; this is their caller")]
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::BorrowedFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use vreserve_sdk::abi::export::PrefixTypeTrait;
+use vreserve_sdk::abi::{HostContext, HostTable, Pool, RStr, RString, RawLink, STATUS_OK, Slot};
+use vreserve_sdk::shim::failure_in;
+use vreserve_sdk::{EndpointInfo, Failure, Offload};
+
+/// Bytes before a frame in every slot.
+pub(crate) const HEADROOM: usize = 64;
+const SLOT: usize = 4096;
+
+static COUNTERS: Mutex<BTreeMap<(usize, String), &'static AtomicU64>> = Mutex::new(BTreeMap::new());
+static INSTANCES: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn log(_: usize, level: u8, target: RStr<'_>, line: RStr<'_>) {
+    eprintln!("{level} {target}: {line}");
+}
+
+extern "C" fn max_level(_: usize) -> u8 {
+    4
+}
+
+extern "C" fn counter(context: usize, name: RStr<'_>, _help: RStr<'_>) -> &'static AtomicU64 {
+    let mut counters = COUNTERS.lock().unwrap();
+    counters.entry((context, name.to_string())).or_insert_with(|| Box::leak(Box::default()))
+}
+
+extern "C" fn state_dir(_: usize) -> RString {
+    RString::new()
+}
+
+extern "C" fn pool(_: usize) -> Pool {
+    Pool { base: std::ptr::null_mut(), slot_size: 0, count: 0 }
+}
+
+/// The system's allocator, counting per thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Says so where the test runner does not swallow it.
+pub(crate) fn skip(reason: &str) {
+    std::io::stderr().write_all(format!("{reason}\n").as_bytes()).unwrap();
+}
+
+/// An open instance.
+pub(crate) struct TestLink {
+    raw: RawLink,
+    context: usize,
+    /// Allocations that the plugin made in its last `recv` or `send`.
+    pub(crate) allocations: Cell<u64>,
+}
+
+/// What became of a batch that was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) consumed: usize,
+    pub(crate) refusals: Vec<u32>,
+    /// The frames as they lie in their slots afterwards.
+    pub(crate) frames: Vec<Vec<u8>>,
+}
+
+pub(crate) fn open(config: &str) -> Result<TestLink, Failure> {
+    let context = INSTANCES.fetch_add(1, Ordering::Relaxed) as usize;
+    let table = HostTable { log, max_level, counter, state_dir, pool }.leak_into_prefix();
+    let open = vreserve_link_udp::plugin().open_link();
+    match open(HostContext { table, context }, config.into()).into_result() {
+        Ok(raw) => Ok(TestLink { raw, context, allocations: Cell::new(0) }),
+        Err(failure) => Err(failure_in(&failure)),
+    }
+}
+
+/// An endpoint on a loopback address and a free port.
+pub(crate) fn open_on(ip: &str) -> TestLink {
+    open(&format!(r#"{{"bind":"{ip}:0","format":"vxlan","vni":7}}"#)).unwrap()
+}
+
+impl TestLink {
+    pub(crate) fn info(&self) -> EndpointInfo {
+        // SAFETY: the instance is open and used by this thread alone.
+        let document = unsafe { (self.raw.table.describe())(self.raw.instance) };
+        serde_json::from_str(document.as_str()).unwrap()
+    }
+
+    pub(crate) fn add_far(&self, far: u32, address: &str) -> Result<(), Failure> {
+        // SAFETY: as above.
+        let result = unsafe { (self.raw.table.add_far())(self.raw.instance, far, address.into()) };
+        result.into_result().map_err(|failure| failure_in(&failure))
+    }
+
+    pub(crate) fn remove_far(&self, far: u32) {
+        // SAFETY: as above.
+        unsafe { (self.raw.table.remove_far())(self.raw.instance, far) }
+    }
+
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let counters = COUNTERS.lock().unwrap();
+        counters.get(&(self.context, name.to_owned())).map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+
+    /// Every counter of dropped datagrams together.
+    pub(crate) fn drops(&self) -> u64 {
+        vreserve_link_udp::DatagramDrop::ALL.iter().map(|(_, name, _)| self.counter(name)).sum()
+    }
+
+    /// One `recv` with that many slots: far node and frame of each slot that was filled.
+    pub(crate) fn recv(&self, slots: usize) -> Vec<(u32, Vec<u8>)> {
+        let mut memory = vec![[0_u8; SLOT]; slots];
+        let mut raw: Vec<Slot> = memory.iter_mut().map(|bytes| slot(bytes, 0)).collect();
+        let before = ALLOCATIONS.get();
+        // SAFETY: the slots point into `memory`, which outlives the call.
+        let batch = unsafe { (self.raw.table.recv())(self.raw.instance, raw.as_mut_ptr(), raw.len() as u32) };
+        self.allocations.set(ALLOCATIONS.get() - before);
+        assert_eq!(batch.status, STATUS_OK);
+        raw.iter()
+            .zip(&memory)
+            .take(batch.n as usize)
+            .map(|(slot, bytes)| (slot.far, frame(slot, bytes)))
+            .collect()
+    }
+
+    /// Waits for datagrams and receives until there are that many frames; fails after some seconds without.
+    pub(crate) fn recv_frames(&self, count: usize) -> Vec<(u32, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while frames.len() < count {
+            assert!(self.wait(), "only {} of {count} frames came", frames.len());
+            frames.extend(self.recv(256));
+        }
+        frames
+    }
+
+    /// Waits until a datagram is there.
+    pub(crate) fn wait(&self) -> bool {
+        // SAFETY: the instance is open; the descriptor lives as long as it.
+        let fd = unsafe { BorrowedFd::borrow_raw((self.raw.table.ready_fd())(self.raw.instance)) };
+        let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(5_000_u16)).unwrap() == 1
+    }
+
+    pub(crate) fn send(&self, frames: &[(u32, Vec<u8>)]) -> Sent {
+        self.send_with(frames, Offload::default())
+    }
+
+    pub(crate) fn send_with(&self, frames: &[(u32, Vec<u8>)], offload: Offload) -> Sent {
+        let mut memory = vec![[0_u8; SLOT]; frames.len()];
+        let mut raw = Vec::new();
+        for ((far, frame), bytes) in frames.iter().zip(&mut memory) {
+            bytes[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
+            raw.push(Slot { far: *far, offload, ..slot(bytes, frame.len()) });
+        }
+        let before = ALLOCATIONS.get();
+        // SAFETY: the slots point into `memory`, which outlives the call.
+        let batch = unsafe { (self.raw.table.send())(self.raw.instance, raw.as_mut_ptr(), raw.len() as u32) };
+        self.allocations.set(ALLOCATIONS.get() - before);
+        assert_eq!(batch.status, STATUS_OK);
+        Sent {
+            consumed: batch.n as usize,
+            refusals: raw.iter().map(|slot| slot.refusal).collect(),
+            frames: raw.iter().zip(&memory).map(|(slot, bytes)| frame(slot, bytes)).collect(),
+        }
+    }
+}
+
+impl Drop for TestLink {
+    fn drop(&mut self) {
+        // SAFETY: called once, last.
+        unsafe { (self.raw.table.close())(self.raw.instance) }
+    }
+}
+
+fn slot(bytes: &mut [u8; SLOT], len: usize) -> Slot {
+    Slot {
+        base: bytes.as_mut_ptr(),
+        capacity: SLOT as u32,
+        offset: HEADROOM as u32,
+        len: len as u32,
+        far: u32::MAX,
+        offload: Offload::default(),
+        refusal: 0,
+        buffer: 0,
+        reserved: 0,
+    }
+}
+
+fn frame(slot: &Slot, bytes: &[u8; SLOT]) -> Vec<u8> {
+    bytes[slot.offset as usize..][..slot.len as usize].to_vec()
+}
+
+/// An Ethernet frame between two stations of that many bytes, told apart by `mark`.
+pub(crate) fn numbered_frame(len: usize, mark: u32) -> Vec<u8> {
+    let mut frame = vec![0; len];
+    frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
+    frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+    frame[14..18].copy_from_slice(&mark.to_be_bytes());
+    frame
+}

@@ -1,0 +1,83 @@
+//! The plugin's instance: the SDK's verbs, each change in a task of its own.
+//!
+//! A change goes on when the host drops the call: the record is completed whether or not anybody still waits.
+//! Only the end of the process can cut one off, and then the record says "unknown".
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use vreserve_sdk::model::{Capabilities, Observed, Request, RequestKey};
+use vreserve_sdk::{Failure, Handle, Host, Reserve, async_trait};
+
+use crate::config::Config;
+use crate::odin::Odin;
+
+/// Speaks to one ODIN server, through its client.
+pub struct OdinReserve {
+    odin: Arc<Odin>,
+}
+
+#[async_trait]
+impl Reserve for OdinReserve {
+    type Config = Config;
+
+    fn validate(config: &Config) -> Result<(), Failure> {
+        config.check()
+    }
+
+    fn open(config: Config, host: Host) -> Result<Self, Failure> {
+        config.check()?;
+        Ok(OdinReserve { odin: Arc::new(Odin::open(config, &host)?) })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let config = &self.odin.config;
+        Capabilities {
+            fused_activation: true,
+            serial: true,
+            list: true,
+            find: true,
+            setup_time: Duration::from_secs_f64(config.setup_time),
+            teardown_time: Duration::from_secs_f64(config.teardown_time),
+            fixed_rate: Some(config.rate),
+            ..Capabilities::default()
+        }
+    }
+
+    async fn submit(&self, request: Request) -> Result<Observed, Failure> {
+        let odin = Arc::clone(&self.odin);
+        outcome(tokio::spawn(async move { odin.submit(request).await })).await
+    }
+
+    async fn cancel(&self, handle: Handle) -> Result<(), Failure> {
+        let odin = Arc::clone(&self.odin);
+        outcome(tokio::spawn(async move { odin.cancel(&handle.key).await })).await
+    }
+
+    async fn query(&self, handle: Handle) -> Result<Option<Observed>, Failure> {
+        Ok(self.odin.observed(&handle.key))
+    }
+
+    async fn find(&self, key: RequestKey) -> Result<Vec<Observed>, Failure> {
+        Ok(self.odin.observed(&key).into_iter().collect())
+    }
+
+    async fn list_owned(&self, owner: String) -> Result<Vec<Observed>, Failure> {
+        Ok(self.odin.owned(&owner))
+    }
+
+    async fn gc(&self, valid: Vec<RequestKey>) -> Result<Vec<RequestKey>, Failure> {
+        let odin = Arc::clone(&self.odin);
+        outcome(tokio::spawn(async move { odin.cancel_all_but(&valid).await })).await
+    }
+
+    async fn health(&self) -> Result<(), Failure> {
+        self.odin.health().await
+    }
+}
+
+/// Waits for a task that goes on by itself when this future is dropped.
+async fn outcome<T>(task: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
+    task.await.unwrap_or_else(|error| Err(Failure::unknown_outcome(format!("the call was cut off: {error}"))))
+}
