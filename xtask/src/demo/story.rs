@@ -17,7 +17,8 @@ pub(crate) struct Milestones {
     pub(crate) released: Option<u64>,
     /// The probe's round trip in microseconds.
     pub(crate) rtt_us: Option<u64>,
-    has_failed: bool,
+    /// Whether it was given up.
+    pub(crate) has_failed: bool,
 }
 
 /// Where the pair's frames go.
