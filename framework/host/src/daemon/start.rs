@@ -11,9 +11,9 @@ use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
 use vreserve_model::{Failure, FailureKind};
 
 use crate::config::{Config, ConfigErrors, Instance, Role};
+use crate::dataplane::pool::{POOL_SLOTS, SlotPool};
 use crate::dataplane::ports::Port;
-use crate::dataplane::worker::POOL_SLOTS;
-use crate::dataplane::{CapturePort, EndpointPort, LinkSpec, pool::SlotPool};
+use crate::dataplane::{CapturePort, EndpointPort, LinkSpec};
 use crate::loader::{LoadError, Registry, StartError};
 use crate::plugin::{
     AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind,
