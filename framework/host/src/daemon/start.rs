@@ -20,8 +20,8 @@ use crate::plugin::{
     PoolRegion,
 };
 
-/// Identities of static links: above all that a lead gives out.
-const STATIC_LINKS: u64 = 1 << 62;
+/// Identities of static links: a lead's begin above 2^32, its epoch being at least 1.
+const STATIC_LINKS: u64 = 1;
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
