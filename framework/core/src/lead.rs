@@ -1,5 +1,5 @@
 //! The lead: the state machine that closes the loop infer → adapt → plan → reserve → link → probe → cut
-//! over → (demand ends) → cut back → unlink → release (DESIGN §1, §8; lineage §3).
+//! over → (demand ends) → cut back → unlink → release (VADAPT and VRESERVE, 2005).
 //!
 //! The host hands in what happened through `handle_*(now, …)` and carries out what `poll_action` gives,
 //! until there is nothing more; at `poll_timeout` it calls `tick`. Nothing here blocks, asks for the time or

@@ -46,7 +46,7 @@ pub struct GuestWay {
 /// The whole of one node's part in the overlay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeOverlay {
-    /// Grows with every change; a node ignores a revision that is not newer than its own.
+    /// Grows with every change; a node ignores a revision that is older than its own.
     pub revision: u64,
     /// The links, by id.
     pub links: Vec<OverlayLink>,

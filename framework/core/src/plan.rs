@@ -1,5 +1,5 @@
 //! The plan: from the overlay in force to the overlay wanted, in an order that never leaves a pair without
-//! a way (lineage §3: H∪H′ first, and only then H−H′ is removed).
+//! a way (VRESERVE, 2005: H∪H′ first, and only then H−H′ is removed).
 //!
 //! What lives here is the difference as a value. When a step may be taken, and what it takes, is the
 //! [`lead`](crate::lead)'s business. The star is not part of a layout: it is there before and after.

@@ -1,4 +1,4 @@
-//! The reservation machine of DESIGN §8: one transition table for every backend.
+//! The reservation machine: one transition table for every backend.
 //!
 //! What a backend is capable of picks among the rows of a grant (ODIN's answer means active, NSI's means
 //! held); everything else is common. An event that has no row is reported as [`IllegalTransition`] and

@@ -2,8 +2,8 @@
 //!
 //! The pair's frames are held, a barrier goes down the old path behind the last one sent there, and when the
 //! egress node acknowledges it over the circuit, everything sent before has arrived: held frames then leave
-//! on the new path, in order, and later ones behind them. Nothing is lost, nothing overtakes (lineage §3,
-//! "cut-over barrier"). If no acknowledgement comes, the held frames go down the old path as if nothing had
+//! on the new path, in order, and later ones behind them. Nothing is lost, nothing overtakes.
+//! If no acknowledgement comes, the held frames go down the old path as if nothing had
 //! been. The egress node keeps no state: it answers each barrier once it has passed on what came before.
 //!
 //! What lives here: what is held, when a barrier is due, and where frames go. What does not: sending, and

@@ -103,10 +103,13 @@ struct Ask {
 pub fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("vreserve: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<ConfigErrors>() {
+            Some(errors) => refuse(errors),
+            None => {
+                eprintln!("vreserve: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -138,10 +141,7 @@ impl Command {
 }
 
 fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(errors) => return Ok(refuse(&errors)),
-    };
+    let config = Config::load(path)?;
     start_logging(as_json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -153,7 +153,7 @@ fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(StartFailure::Config(errors)) => Ok(refuse(&errors)),
+        Err(StartFailure::Config(errors)) => Err(errors.into()),
         Err(StartFailure::Other(error)) => Err(error),
     }
 }
@@ -176,11 +176,16 @@ fn refuse(errors: &ConfigErrors) -> ExitCode {
 fn check(path: &Path, as_json: bool) -> ExitCode {
     let outcome = Config::load(path).and_then(|config| {
         let registry = Registry::new(config.plugin_dirs.clone());
-        daemon::check(&config, &registry).map(|()| config)
+        daemon::check(&config, &registry).map(|missing| (config.node.name, missing))
     });
     match outcome {
-        Ok(config) if as_json => println!("{}", json!({ "ok": true, "node": config.node.name })),
-        Ok(config) => println!("{}: node {} is well configured", path.display(), config.node.name),
+        Ok((node, missing)) if as_json => {
+            println!("{}", json!({ "ok": true, "node": node, "missing": missing }));
+        }
+        Ok((node, missing)) => {
+            missing.iter().for_each(|reason| eprintln!("{}: {reason}", path.display()));
+            println!("{}: node {node} is well configured", path.display());
+        }
         Err(errors) if as_json => {
             let list: Vec<Value> = errors.iter().map(render::config_error).collect();
             println!("{}", json!({ "ok": false, "errors": list }));
@@ -220,8 +225,7 @@ impl Ask {
             return Ok(socket.clone());
         }
         if let Some(path) = &self.config {
-            let config = Config::load(path).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-            return Ok(config.node.socket);
+            return Ok(Config::load(path)?.node.socket);
         }
         let found: Vec<PathBuf> = std::fs::read_dir("/run/vreserve")
             .into_iter()

@@ -41,12 +41,14 @@ const QUEUE: usize = 4096;
 pub async fn run(config: Config) -> Result<(), StartFailure> {
     let keys = KeyPair::load(&config.node.key).map_err(StartFailure::other)?;
     let registry = Arc::new(Registry::new(config.plugin_dirs.clone()));
-    check(&config, &registry)?;
+    for reason in check(&config, &registry)? {
+        tracing::warn!("{reason}");
+    }
     let clock = Clock::start();
     let events = EventLog::default();
     let listener = server::bind(&config.node.socket).map_err(StartFailure::other)?;
     let control = bind_control(&config).await?;
-    let parts = Parts::open(&config, &registry)?;
+    let parts = Parts::open(&config, &registry, &events)?;
 
     let (data_sender, data) = mpsc::unbounded_channel();
     let description = parts.describe(&config);

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-/// The handshake of control sessions (DESIGN §6): the node knows the proxy's key beforehand, proves its own
+/// The handshake of control sessions (docs/decisions/003-control-session.md): the node knows the proxy's key beforehand, proves its own
 /// in the first message, and gets no answer if the proxy does not admit it.
 pub const NOISE_PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
 

@@ -10,6 +10,7 @@ use vreserve::clock::Clock;
 use vreserve::control::agent::{Agent, AgentChannels, AgentConfig};
 use vreserve::control::events::EventLog;
 use vreserve::control::messages::{DownMessage, UpMessage};
+use vreserve::control::revive::Revived;
 use vreserve::dataplane::mailbox::{Collected, Command, CutoverSpec, Event, Mailbox, mailbox};
 use vreserve::plugin::{HostServices, InferInstance, PluginKind};
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
@@ -42,7 +43,9 @@ impl World {
         let (worker, mailbox) = mailbox().expect("an event descriptor");
         let services = HostServices::new(state.path());
         let host = services.instance(PluginKind::Infer, "vttif", None);
-        let infer = InferInstance::open(vreserve_infer_vttif::plugin(), &host, "{}").expect("it opens");
+        let open = move || InferInstance::open(vreserve_infer_vttif::plugin(), &host, "{}");
+        let infer = open().expect("it opens");
+        let infer = Revived::new("infer.vttif".into(), infer, Box::new(open), EventLog::default());
         let (up_sender, up) = mpsc::unbounded_channel();
         let (down, down_receiver) = mpsc::channel(16);
         let (data, data_receiver) = mpsc::unbounded_channel();

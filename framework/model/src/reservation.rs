@@ -82,7 +82,7 @@ pub struct Request {
     pub end_ms: Option<u64>,
 }
 
-/// The state of one reservation (DESIGN §8).
+/// The state of one reservation (the transition table is in `vreserve-core`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReservationState {

@@ -22,7 +22,7 @@ pub struct Demand {
     pub confidence: f64,
 }
 
-/// The named shape of an application's topology (lineage §2).
+/// The named shape of an application's topology (Gupta and Dinda, JSSPP 2004).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -6,7 +6,7 @@ use vreserve_abi::{Offload, Slot};
 
 use crate::shim::slot_bytes;
 
-/// Why a frame in a batch could not be sent. The host counts it under the drop reason of that name.
+/// Why a frame in a batch could not be sent. The host counts it under a drop reason (PLUGINS.md, "Refusals").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Refusal {

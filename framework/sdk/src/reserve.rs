@@ -24,8 +24,8 @@ pub struct Handle {
 /// Speaks to one reservation system. Calls may overlap; each runs on a runtime of the plugin's own, where
 /// `tokio` may be used freely.
 ///
-/// Only verbs that the capabilities promise are called. A verb that is not implemented answers
-/// `Unsupported`, never silent success.
+/// `submit`, `cancel`, `find`, `gc` and `health` are called on every backend, the other verbs only as its
+/// capabilities promise. A verb that is not implemented answers `Unsupported`, never silent success.
 #[async_trait]
 pub trait Reserve: Sized + Send + Sync + 'static {
     /// The keys of this plugin's table in the node's configuration; deny unknown fields.
@@ -142,7 +142,8 @@ pub trait Reserve: Sized + Send + Sync + 'static {
         Err(unsupported("gc"))
     }
 
-    /// Whether the reservation system can be reached.
+    /// Whether the reservation system can be reached. Asked every few seconds; a backend that does not
+    /// implement it counts as reachable.
     ///
     /// # Errors
     /// `Unavailable` with the reason.

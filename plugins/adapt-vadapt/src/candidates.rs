@@ -55,7 +55,7 @@ impl<'a> Candidates<'a> {
 }
 
 /// The share of a circuit's paid time that carries traffic, (D − S) / (D + T), for demand that lasts D and a
-/// backend with set-up time S and teardown time T (lineage §7.3); 0 if set-up outlasts demand.
+/// backend with set-up time S and teardown time T; 0 if set-up outlasts demand.
 pub(crate) fn share(lasting: Duration, backend: &Capabilities) -> f64 {
     let carrying = lasting.saturating_sub(backend.setup_time).as_secs_f64();
     carrying / (lasting + backend.teardown_time).as_secs_f64().max(f64::MIN_POSITIVE)

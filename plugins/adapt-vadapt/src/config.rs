@@ -8,7 +8,7 @@ use vreserve_sdk::Failure;
 use vreserve_sdk::model::BitsPerSecond;
 use vreserve_sdk::model::duration::{self, DurationText};
 
-/// Budget, watermarks, holds and the break-even test (lineage §3, §7.3).
+/// Budget, watermarks, holds and the break-even test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -1,4 +1,4 @@
-//! `adapt-vadapt`: which node pairs deserve a circuit, after VADAPT and VRESERVE (lineage §3).
+//! `adapt-vadapt`: which node pairs deserve a circuit, after VADAPT and VRESERVE (Northwestern, 2004-05).
 //!
 //! ```text
 //!  snapshot ─▶ demand between nodes ─▶ candidates E ─▶ planner: top k by demand, ─▶ H: wanted links

@@ -8,7 +8,7 @@ use vreserve_sdk::Failure;
 use vreserve_sdk::model::BitsPerSecond;
 use vreserve_sdk::model::duration::{self, DurationText};
 
-/// Two of VTTIF's three dials (smoothing interval and detection threshold; lineage §2) and the bounds. The
+/// Two of VTTIF's three dials (smoothing interval and detection threshold) and the bounds. The
 /// third, the update rate, is the host's `report_interval`: at most half of `window`, and under `silent_after`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -1,4 +1,4 @@
-//! `infer-vttif`: who talks to whom, and how much, after VTTIF (Gupta and Dinda, JSSPP 2004; lineage §2).
+//! `infer-vttif`: who talks to whom, and how much, after VTTIF (Gupta and Dinda, JSSPP 2004).
 //!
 //! ```text
 //!  every node                                   the lead

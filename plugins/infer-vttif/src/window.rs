@@ -1,4 +1,4 @@
-//! The sliding window over one node's reports: the low-pass filter of VTTIF (lineage §2).
+//! The sliding window over one node's reports: the low-pass filter of VTTIF.
 //!
 //! Time runs on the lead's clock (when a report arrived) for what is in the window, and on the node's clock
 //! (how long its intervals were) for rates, so that neither skew nor a queue of late reports bends a rate.

@@ -139,7 +139,7 @@ impl Lead {
         }
     }
 
-    /// Something was released: what was refused for lack of room is tried again at once (lineage §0.4).
+    /// Something was released: what was refused for lack of room is tried again at once (the original had no retry).
     fn offer_room(&mut self, network: &str) {
         let now = self.now;
         for (link, setback) in &mut self.setbacks {

@@ -21,7 +21,7 @@ pub enum Request {
     Links,
     /// Its rules.
     Rules,
-    /// What its guests have sent; on the lead also the demands that inference sees.
+    /// What its guests have sent since it started; `Topology` has the rates.
     Matrix,
     /// What the lead believes of the traffic.
     Topology,

@@ -26,11 +26,12 @@ use vreserve_model::MacAddr;
 
 use super::events::{EventLog, NodeEvent};
 use super::messages::{DownMessage, UpMessage};
+use super::revive::Revived;
 use crate::clock::Clock;
 use crate::dataplane::{Collected, Command, Event, LinkSpec, MailboxSender};
 use crate::plugin::InferInstance;
 
-pub use report::{AgentView, CacheView, LinkView, MatrixView, PairView, PortView, RuleView};
+pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView};
 
 /// How long after a change of guests the list is sent: guests come in groups.
 const GUEST_DELAY: Duration = Duration::from_millis(20);
@@ -46,7 +47,7 @@ pub struct AgentConfig {
     /// Its links to devices outside the overlay, with their names.
     pub static_links: Vec<(LinkSpec, String)>,
     /// Turns counts into reports.
-    pub infer: InferInstance,
+    pub infer: Revived<InferInstance>,
     /// Time between reports.
     pub report_interval: Duration,
     /// The data plane.
@@ -297,7 +298,8 @@ impl Agent {
         self.collect().await;
         let delta = self.matrix.take_delta();
         let cells: Vec<_> = delta.cells.iter().map(report::record_of).collect();
-        match self.config.infer.observe(self.config.clock.now(), &cells) {
+        let now = self.config.clock.now();
+        match self.config.infer.call(now, |infer| infer.observe(now, &cells)) {
             Ok(report) if report.is_empty() => {}
             Ok(report) => self.tell(UpMessage::Report(report)),
             Err(failure) => tracing::warn!(%failure, "inference took no counts"),

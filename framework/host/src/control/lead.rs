@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use vreserve_core::ids::LinkId;
 use vreserve_core::lead::{Action, CircuitId, Event, Lead, NodeDescription};
-use vreserve_model::{Failure, Observed, Timestamp, Wanted};
+use vreserve_model::{Failure, FailureKind, Observed, Timestamp, Wanted};
 use vreserve_sdk::Handle;
 
 use super::events::EventLog;
 use super::messages::{DownMessage, UpMessage};
+use super::revive::Revived;
 use crate::clock::Clock;
 use crate::plugin::{AdaptInstance, Backend, InferInstance};
 
@@ -96,11 +97,11 @@ pub struct LeadShell {
     /// The lead itself.
     pub lead: Lead,
     /// Merges reports and infers.
-    pub infer: InferInstance,
+    pub infer: Revived<InferInstance>,
     /// How often.
     pub infer_interval: Duration,
     /// Plans; none leaves everything on the star.
-    pub adapt: Option<AdaptInstance>,
+    pub adapt: Option<Revived<AdaptInstance>>,
     /// The backends by network.
     pub backends: BTreeMap<String, Arc<dyn Backend>>,
     /// Networks whose backend did not start, with the reason.
@@ -199,7 +200,8 @@ impl Running {
             UpMessage::Hello { .. } => {}
             UpMessage::Guests(guests) => lead.handle_guests(now, node, &guests),
             UpMessage::Report(report) => {
-                if let Err(failure) = self.shell.infer.merge(now, node, &report) {
+                let merged = self.shell.infer.call(now, |infer| infer.merge(now, node, &report));
+                if let Err(failure) = merged {
                     self.refused_reports += 1;
                     tracing::debug!(node, %failure, "report refused");
                 }
@@ -230,7 +232,8 @@ impl Running {
     fn handle_health(&mut self, now: Timestamp, network: &str, outcome: Result<(), Failure>) {
         let Some(backend) = self.shell.backends.get(network) else { return };
         let Some(state) = self.backend_states.get_mut(network) else { return };
-        let reason = outcome.err().map(|failure| failure.to_string());
+        let failure = outcome.err().filter(|failure| failure.kind != FailureKind::Unsupported);
+        let reason = failure.map(|failure| failure.to_string());
         if state.up == reason.is_none() && state.is_known {
             state.reason = reason;
             return;
@@ -249,7 +252,7 @@ impl Running {
     /// Infers, and plans on what was inferred.
     fn infer(&mut self) {
         let now = self.shell.clock.now();
-        match self.shell.infer.infer(now) {
+        match self.shell.infer.call(now, |infer| infer.infer(now)) {
             Ok(report) => self.shell.lead.handle_topology(now, report),
             Err(failure) => return tracing::warn!(%failure, "no topology inferred"),
         }
@@ -257,7 +260,8 @@ impl Running {
             return;
         }
         let Some(adapt) = &mut self.shell.adapt else { return };
-        match adapt.adapt(&self.shell.lead.snapshot(now)) {
+        let snapshot = self.shell.lead.snapshot(now);
+        match adapt.call(now, |adapt| adapt.adapt(&snapshot)) {
             Ok(wanted) => {
                 self.last_notes.clone_from(&wanted.notes);
                 self.shell.lead.handle_wanted(now, &wanted);

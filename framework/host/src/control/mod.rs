@@ -9,5 +9,6 @@ pub mod agent;
 pub mod events;
 pub mod lead;
 pub mod messages;
+pub mod revive;
 pub mod session;
 pub mod uplink;

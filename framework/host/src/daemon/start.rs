@@ -11,6 +11,8 @@ use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
 use vreserve_model::{Failure, FailureKind};
 
 use crate::config::{Config, ConfigErrors, Instance, Role};
+use crate::control::events::EventLog;
+use crate::control::revive::Revived;
 use crate::dataplane::pool::{POOL_SLOTS, SlotPool};
 use crate::dataplane::ports::Port;
 use crate::dataplane::{CapturePort, EndpointPort, LinkSpec};
@@ -42,30 +44,30 @@ impl StartFailure {
 }
 
 /// Checks everything that can be checked without a side effect: plugins are loaded, their configurations
-/// read, no instance is opened.
+/// read, no instance is opened. Returns what the node will run without: plugins that are not `required` and
+/// cannot be loaded.
 ///
 /// # Errors
-/// Everything that is wrong. Plugins that are not `required` may be missing or broken, but what they are
-/// told must be right.
-pub fn check(config: &Config, registry: &Registry) -> Result<(), ConfigErrors> {
+/// Everything that is wrong.
+pub fn check(config: &Config, registry: &Registry) -> Result<Vec<String>, ConfigErrors> {
     registry.declare(config.instances());
-    let mut errors = Vec::new();
+    let (mut errors, mut missing) = (Vec::new(), Vec::new());
     for instance in config.instances() {
         match registry.validate(instance) {
             Ok(()) => {}
             Err(StartError::Load(error)) if !instance.required => {
                 registry.fail(instance, &error);
-                tracing::warn!(instance = label(instance), reason = %error, "plugin not loaded; going on without it");
+                missing.push(format!("{} will not run: {error}", label(instance)));
             }
             Err(StartError::Load(error)) => {
-                errors.extend(load_error(config, registry, instance, &error).iter().cloned())
+                errors.extend(load_error(config, registry, instance, &error).iter().cloned());
             }
             Err(StartError::Open(failure)) => {
                 errors.extend(config.plugin_error(instance, &failure).iter().cloned());
             }
         }
     }
-    ConfigErrors::of(errors).map_or(Ok(()), Err)
+    ConfigErrors::of(errors).map_or(Ok(missing), Err)
 }
 
 fn load_error(config: &Config, registry: &Registry, instance: &Instance, error: &LoadError) -> ConfigErrors {
@@ -97,7 +99,7 @@ pub(super) struct Parts {
     pub(super) interfaces: Vec<(InterfaceId, String)>,
     pub(super) endpoints: Vec<EndpointPort>,
     pub(super) static_links: Vec<(LinkSpec, String)>,
-    pub(super) infer: InferInstance,
+    pub(super) infer: Revived<InferInstance>,
     pub(super) lead: Option<LeadParts>,
     /// The addresses of endpoints by their name.
     addresses: BTreeMap<String, String>,
@@ -105,8 +107,8 @@ pub(super) struct Parts {
 
 /// What only the lead has.
 pub(super) struct LeadParts {
-    pub(super) infer: InferInstance,
-    pub(super) adapt: Option<AdaptInstance>,
+    pub(super) infer: Revived<InferInstance>,
+    pub(super) adapt: Option<Revived<AdaptInstance>>,
     pub(super) backends: BTreeMap<String, Arc<dyn Backend>>,
     pub(super) failed_backends: BTreeMap<String, String>,
 }
@@ -117,6 +119,7 @@ struct Opener<'a> {
     registry: &'a Arc<Registry>,
     services: Arc<HostServices>,
     region: PoolRegion,
+    events: &'a EventLog,
 }
 
 impl Opener<'_> {
@@ -161,22 +164,32 @@ impl Opener<'_> {
         Ok(Some((Port::new(label(instance), opened, opener), address)))
     }
 
-    fn infer(&self) -> Result<InferInstance, StartFailure> {
+    fn infer(&self) -> Result<Revived<InferInstance>, StartFailure> {
         let instance = &self.config.infer.instance;
         let host = self.services.instance(PluginKind::Infer, &instance.name, None);
         let missing = || {
             let message = "a node cannot run without inference";
             StartFailure::Config(self.config.error(&["infer", &instance.name], "use", message, None))
         };
-        self.open(instance, self.registry.open_infer(instance, &host))?.ok_or_else(missing)
+        let opened = self.open(instance, self.registry.open_infer(instance, &host))?.ok_or_else(missing)?;
+        let (registry, kept) = (self.registry.clone(), instance.clone());
+        let opener = Box::new(move || registry.open_infer(&kept, &host).map_err(failure_of));
+        Ok(Revived::new(label(instance), opened, opener, self.events.clone()))
+    }
+
+    fn adapt(&self, instance: &Instance) -> Result<Option<Revived<AdaptInstance>>, StartFailure> {
+        let host = self.services.instance(PluginKind::Adapt, &instance.name, None);
+        let Some(opened) = self.open(instance, self.registry.open_adapt(instance, &host))? else {
+            return Ok(None);
+        };
+        let (registry, kept) = (self.registry.clone(), instance.clone());
+        let opener = Box::new(move || registry.open_adapt(&kept, &host).map_err(failure_of));
+        Ok(Some(Revived::new(label(instance), opened, opener, self.events.clone())))
     }
 
     fn lead(&self) -> Result<LeadParts, StartFailure> {
         let adapt = match &self.config.adapt {
-            Some(instance) => {
-                let host = self.services.instance(PluginKind::Adapt, &instance.name, None);
-                self.open(instance, self.registry.open_adapt(instance, &host))?
-            }
+            Some(instance) => self.adapt(instance)?,
             None => None,
         };
         let (mut backends, mut failed_backends) = (BTreeMap::new(), BTreeMap::new());
@@ -211,10 +224,14 @@ impl Parts {
     ///
     /// # Errors
     /// If a required one does not open.
-    pub(super) fn open(config: &Config, registry: &Arc<Registry>) -> Result<Self, StartFailure> {
+    pub(super) fn open(
+        config: &Config,
+        registry: &Arc<Registry>,
+        events: &EventLog,
+    ) -> Result<Self, StartFailure> {
         let pool = SlotPool::new(POOL_SLOTS).map_err(StartFailure::other)?;
         let services = Arc::new(HostServices::new(config.node.state_dir.clone()));
-        let opener = Opener { config, registry, services: services.clone(), region: pool.region() };
+        let opener = Opener { config, registry, services: services.clone(), region: pool.region(), events };
         let (mut endpoints, mut addresses) = (Vec::new(), BTreeMap::new());
         for link in &config.links {
             let instance = &link.instance;

@@ -13,7 +13,7 @@ use crate::plugin::PoolRegion;
 pub const SLOT_SIZE: usize = 68 << 10;
 /// Bytes kept free before a frame.
 pub const HEADROOM: usize = 256;
-/// Frames per batch: from 32 on a boundary crossing is not measurable (reference figures in
+/// Frames per batch: from 8 on a boundary crossing is not measurable (reference figures in
 /// docs/decisions/001-plugin-abi.md).
 pub const BATCH: usize = 64;
 /// Slots for copies: floods, signals, frames out of a hold.

@@ -3,7 +3,7 @@
 use vreserve_abi::Slot;
 use vreserve_core::drops::DropReason;
 use vreserve_core::forward::Verdict;
-use vreserve_core::ids::{Ingress, LinkId};
+use vreserve_core::ids::{Ingress, LinkClass, LinkId};
 use vreserve_core::liveness::{LinkHealth, Liveness};
 use vreserve_core::probe::{CircuitProof, ProofConfig};
 use vreserve_core::signal::{SIGNAL_LENGTH, Signal, SignalKind};
@@ -60,19 +60,28 @@ impl Worker {
         let weight = weight_of(&slot);
         let verdict = self.forwarder.forward(Ingress::Link(link), self.pool.frame(&slot), weight, now);
         match verdict {
-            Verdict::Deliver(_) => {
-                self.flush(now);
-                match signal.answer() {
-                    Some(answer) if self.links.find(signal.link).is_some() => {
-                        self.send_signal(signal.link, &answer, SIGNAL_LENGTH, now);
-                    }
-                    _ => self.drops.count(DropReason::BadSignal, 1),
-                }
+            Verdict::Deliver(_) => self.answer_barrier(&signal, now),
+            Verdict::Send(next) if self.class_of(next) == Some(LinkClass::Static) => {
+                self.answer_barrier(&signal, now);
             }
             Verdict::Send(next) => self.queue_to_link(next, slot),
             // The guest's whereabouts are not known here: the sender repeats the barrier, or gives up.
             Verdict::Flood(_) | Verdict::Hold(_) => self.drops.count(DropReason::NoTarget, 1),
             Verdict::Drop(reason) => self.drops.count(reason, 1),
+        }
+    }
+
+    fn class_of(&self, link: LinkId) -> Option<LinkClass> {
+        self.links.find(link).map(|entry| entry.class)
+    }
+
+    fn answer_barrier(&mut self, barrier: &Signal, now: Timestamp) {
+        self.flush(now);
+        match barrier.answer() {
+            Some(answer) if self.class_of(barrier.link) == Some(LinkClass::Circuit) => {
+                self.send_signal(barrier.link, &answer, SIGNAL_LENGTH, now);
+            }
+            _ => self.drops.count(DropReason::BadSignal, 1),
         }
     }
 

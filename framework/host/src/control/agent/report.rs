@@ -10,7 +10,6 @@ use vreserve_core::rules::{Action, IngressMatch, MacMatch, Rule};
 use vreserve_model::MacAddr;
 
 use super::Agent;
-use super::pairs::PairState;
 
 /// Everything an operator can see of one node's data plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,8 +24,6 @@ pub struct AgentView {
     pub matrix: MatrixView,
     /// Local guests with the interface they are behind.
     pub guests: BTreeMap<MacAddr, String>,
-    /// Pairs on a circuit or moving.
-    pub pairs: Vec<PairView>,
     /// Frames dropped by reason; reasons without a drop are left out.
     pub drops: BTreeMap<String, u64>,
     /// The plugin instances on the data path.
@@ -88,17 +85,6 @@ pub struct MatrixView {
     pub other: Weight,
 }
 
-/// One pair that is not at rest on the star.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PairView {
-    /// The sending guest.
-    pub source: MacAddr,
-    /// The receiving guest.
-    pub destination: MacAddr,
-    /// The circuit's link it is on; none while it moves.
-    pub link: Option<LinkId>,
-}
-
 /// One plugin instance on the data path.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PortView {
@@ -156,7 +142,6 @@ impl Agent {
             rules,
             matrix: MatrixView { cells: self.matrix.totals().collect(), other: self.matrix.other_total() },
             guests: self.last.guests.iter().map(|(guest, id)| (*guest, interface_name(*id))).collect(),
-            pairs: self.pair_views(),
             drops: self
                 .last
                 .drops
@@ -203,20 +188,6 @@ impl Agent {
                     received_frames: received.frames,
                     received_bytes: received.bytes,
                 }
-            })
-            .collect()
-    }
-
-    fn pair_views(&self) -> Vec<PairView> {
-        self.pairs
-            .iter()
-            .map(|((source, destination), state)| PairView {
-                source: *source,
-                destination: *destination,
-                link: match state {
-                    PairState::On(link) => Some(*link),
-                    PairState::Moving(_) => None,
-                },
             })
             .collect()
     }
