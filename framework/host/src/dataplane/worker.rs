@@ -4,7 +4,6 @@
 //! core's `forward` once and queued, the queues sent; then cut-overs and probes that are due. A turn that
 //! moved nothing sleeps until something is ready.
 
-use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::thread::JoinHandle;
 
@@ -20,17 +19,12 @@ use vreserve_model::Timestamp;
 use super::cutover::Cutovers;
 use super::egress::{EgressQueue, weight_of};
 use super::links::LinkTable;
-use super::mailbox::{Collected, Command, Event, LinkSpec, Mailbox, MailboxSender, mailbox};
-use super::pool::SlotPool;
+use super::mailbox::{Command, Event, Mailbox, MailboxSender, mailbox};
+use super::nonces::Nonces;
+use super::pool::{BATCH, SCRATCH, SlotPool};
 use super::ports::{CapturePort, EndpointPort, Instance, PortChange};
 use super::sleep::Sleep;
 use crate::clock::Clock;
-
-/// Frames per batch: from 32 on a boundary crossing is not measurable (reference figures in
-/// docs/decisions/001-plugin-abi.md).
-pub(super) const BATCH: usize = 64;
-/// Slots for copies: floods, signals, frames out of a hold.
-pub(super) const SCRATCH: usize = 64;
 
 /// What a worker is made of.
 pub struct DataPlaneConfig {
@@ -45,9 +39,6 @@ pub struct DataPlaneConfig {
     /// A random secret.
     pub seed: u64,
 }
-
-/// Slots that a worker needs in its pool.
-pub const POOL_SLOTS: usize = BATCH + SCRATCH;
 
 /// A running worker.
 pub struct DataPlane {
@@ -101,7 +92,8 @@ pub(super) struct Worker {
     scratch: usize,
     pub(super) captures: Vec<CapturePort>,
     capture_queues: Vec<EgressQueue>,
-    interface_index: HashMap<InterfaceId, usize>,
+    /// Positions of capture instances by interface number.
+    interface_index: Vec<Option<usize>>,
     pub(super) endpoints: Vec<EndpointPort>,
     endpoint_queues: Vec<EgressQueue>,
     pub(super) links: LinkTable,
@@ -114,19 +106,18 @@ pub(super) struct Worker {
     mailbox: Mailbox,
     pub(super) events: UnboundedSender<Event>,
     sleep: Sleep,
+    /// When the next probe or reopening is due.
+    timers_at: Timestamp,
 }
 
-/// Numbers that nobody off the path can guess: splitmix64 over a random secret.
-pub(super) struct Nonces(u64);
-
-impl Nonces {
-    pub(super) fn fresh(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<usize>> {
+    let mut index = Vec::new();
+    for (position, capture) in captures.iter().enumerate() {
+        let id = usize::from(capture.id.0);
+        index.resize(index.len().max(id + 1), None);
+        index[id] = Some(position);
     }
+    index
 }
 
 impl Worker {
@@ -138,7 +129,7 @@ impl Worker {
             pool,
             scratch: 0,
             capture_queues: captures.iter().map(|_| queue()).collect(),
-            interface_index: captures.iter().enumerate().map(|(index, port)| (port.id, index)).collect(),
+            interface_index: index_interfaces(&captures),
             captures,
             endpoint_queues: endpoints.iter().map(|_| queue()).collect(),
             endpoints,
@@ -147,11 +138,12 @@ impl Worker {
             cutovers: Cutovers::default(),
             drops: DropCounters::default(),
             announced_drops: DropCounters::default(),
-            nonces: Nonces(seed.rotate_left(32)),
+            nonces: Nonces::new(seed.rotate_left(32)),
             clock,
             mailbox,
             events,
             sleep: Sleep::new(),
+            timers_at: Timestamp::ZERO,
         }
     }
 
@@ -164,13 +156,18 @@ impl Worker {
                     return;
                 }
                 self.handle_command(command, now);
+                self.timers_at = now;
             }
             let moved = self.turn(now);
             let now = self.clock.now();
-            self.poll_timers(now);
+            self.finish_turn(now);
+            if now >= self.timers_at {
+                self.poll_timers(now);
+                self.timers_at = self.next_timer();
+            }
             if moved == 0 {
-                let until = self.next_timer().since(now);
-                self.sleep.sleep(until);
+                let cutover = self.cutovers.poll_at().unwrap_or(self.timers_at);
+                self.sleep.sleep(self.timers_at.min(cutover).since(now));
             }
         }
     }
@@ -278,9 +275,9 @@ impl Worker {
     }
 
     fn queue_to_interface(&mut self, interface: InterfaceId, slot: Slot) {
-        match self.interface_index.get(&interface) {
-            Some(index) => self.capture_queues[*index].push(slot),
-            None => self.drops.count(DropReason::NoTarget, weight_of(&slot).frames),
+        match self.interface_index.get(usize::from(interface.0)) {
+            Some(Some(index)) => self.capture_queues[*index].push(slot),
+            _ => self.drops.count(DropReason::NoTarget, weight_of(&slot).frames),
         }
     }
 
@@ -355,6 +352,7 @@ impl Worker {
     }
 
     fn announce_port(&mut self, name: String, change: PortChange) {
+        self.timers_at = Timestamp::ZERO;
         self.tell(match change {
             PortChange::Failed(reason, retry_in) => Event::PortFailed { name, reason, retry_in },
             PortChange::Reopened => Event::PortReopened(name),
@@ -376,8 +374,19 @@ impl Worker {
         self.sleep.watch(self.mailbox.bell(), fds.into_iter());
     }
 
-    fn poll_timers(&mut self, now: Timestamp) {
+    /// What every turn ends with: cut-overs, and news for the control plane.
+    fn finish_turn(&mut self, now: Timestamp) {
         self.poll_cutovers(now);
+        while let Some(event) = self.forwarder.poll_event() {
+            self.tell(Event::Guest(event));
+        }
+        if self.drops != self.announced_drops {
+            self.announce_drops();
+        }
+    }
+
+    /// Probes that are due, and failed instances whose time has come.
+    fn poll_timers(&mut self, now: Timestamp) {
         self.poll_probes(now);
         for index in 0..self.captures.len() {
             if let Some(change) = self.captures[index].port.poll(now) {
@@ -388,12 +397,6 @@ impl Worker {
             if let Some(change) = self.endpoints[index].port.poll(now) {
                 self.handle_endpoint_change(index, change);
             }
-        }
-        while let Some(event) = self.forwarder.poll_event() {
-            self.tell(Event::Guest(event));
-        }
-        if self.drops != self.announced_drops {
-            self.announce_drops();
         }
         self.flush(now);
     }
@@ -411,64 +414,6 @@ impl Worker {
     fn next_timer(&self) -> Timestamp {
         let ports = self.captures.iter().filter_map(|port| port.port.poll_at());
         let endpoints = self.endpoints.iter().filter_map(|port| port.port.poll_at());
-        let own = [self.next_probe(), self.cutovers.poll_at()];
-        ports.chain(endpoints).chain(own.into_iter().flatten()).min().unwrap_or(Timestamp(u64::MAX))
-    }
-
-    fn handle_command(&mut self, command: Command, now: Timestamp) {
-        match command {
-            Command::AddLink { link, reply } => drop(reply.send(self.add_link(&link, now))),
-            Command::RemoveLink(id) => {
-                if let Some(entry) = self.links.remove(id) {
-                    self.endpoints[entry.endpoint].remove(entry.far);
-                }
-            }
-            Command::Install { rules, begin, retire } => {
-                self.flush(now);
-                self.forwarder.install(rules);
-                self.cutovers.retire(&retire);
-                self.cutovers.begin(begin, now);
-            }
-            Command::Release(id) => self.cutovers.release(id, now),
-            Command::Abandon(id) => self.cutovers.abandon(id, now),
-            Command::Prove(link) => self.begin_proof(link, now),
-            Command::ForgetGuest(guest) => self.forwarder.forget_guest(guest),
-            Command::Collect(reply) => drop(reply.send(self.collect(now))),
-            Command::Stop => {}
-        }
-    }
-
-    fn add_link(&mut self, link: &LinkSpec, now: Timestamp) -> Result<(), String> {
-        let index = self
-            .endpoints
-            .iter()
-            .position(|endpoint| endpoint.endpoint() == link.endpoint)
-            .ok_or_else(|| format!("this node has no endpoint {}", link.endpoint))?;
-        let far = self.endpoints[index].add(link).map_err(|failure| failure.to_string())?;
-        self.links.add(link.id, link.class, index, far, now);
-        Ok(())
-    }
-
-    fn collect(&mut self, now: Timestamp) -> Collected {
-        let mut cells = Vec::new();
-        let other = self.forwarder.poll_counters(now, &mut cells);
-        let guests = self.forwarder.guests().iter().map(|(guest, ingress)| match ingress {
-            Ingress::Interface(interface) => (guest, Some(interface)),
-            Ingress::Link(_) => (guest, None),
-        });
-        Collected {
-            other,
-            cells,
-            drops: self.drops.clone(),
-            cache: self.forwarder.stats(),
-            links: self.links.status(now),
-            ports: self
-                .captures
-                .iter()
-                .map(|port| port.port.status())
-                .chain(self.endpoints.iter().map(|endpoint| endpoint.port.status()))
-                .collect(),
-            guests: guests.collect(),
-        }
+        ports.chain(endpoints).chain(self.next_probe()).min().unwrap_or(Timestamp(u64::MAX))
     }
 }
