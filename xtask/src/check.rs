@@ -46,7 +46,7 @@ const CHECKS: [Check; 4] = [
     },
     Check {
         tool: "rustdoc",
-        arguments: &["doc", "--workspace", "--no-deps", "--document-private-items"],
+        arguments: &["doc", "--workspace", "--no-deps"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
     },
     Check { tool: "cargo-deny", arguments: &["deny", "check"], environment: &[] },

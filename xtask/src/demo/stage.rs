@@ -169,7 +169,8 @@ impl Stage {
             let name = lab.spec().name.clone();
             println!("the lab `{name}`, its daemons and the provider go on running");
             println!("  configurations and logs in {}", self.place.nodes().display());
-            println!("  vreserve-lab exec {name} a1 -- iperf3 …     vreserve-lab down {name}");
+            println!("  target/release/vreserve lab exec {name} a1 -- iperf3 --client …");
+            println!("  target/release/vreserve lab down {name}");
             lab.leave_standing();
         }
     }
@@ -241,7 +242,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let Some(lab) = self.lab.take() else { return };
         if let Err(error) = lab.down() {
-            eprintln!("xtask: the lab is not down: {error}; run `vreserve-lab down --all`");
+            eprintln!("xtask: the lab is not down: {error}; run `target/release/vreserve lab down --all`");
         }
         let cleared =
             if interrupt::check().is_err() { self.place.clear() } else { self.place.clear_sockets() };

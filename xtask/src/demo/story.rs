@@ -88,10 +88,10 @@ impl Story {
             Event::CuttingBack { circuit, .. } => self.of(*circuit).cutting_back = at,
             Event::Unlinking { circuit } => self.of(*circuit).unlinking = at,
             Event::Released { circuit, .. } => self.of(*circuit).released = at,
-            Event::PairSwitched { source, destination, onto, held_frames, held_us, .. } => {
-                if (source, destination) == (&self.source, &self.destination) {
-                    self.switch(onto.is_some(), Held { frames: *held_frames, micros: *held_us });
-                }
+            Event::PairSwitched { source, destination, onto, held_frames, held_us }
+                if (source, destination) == (&self.source, &self.destination) =>
+            {
+                self.switch(onto.is_some(), Held { frames: *held_frames, micros: *held_us });
             }
             _ => {}
         }

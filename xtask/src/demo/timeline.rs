@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 
 use vreserve_testbed::LabSpec;
 
-use super::caption::caption;
+use super::caption::{Caption, caption};
 use super::paint::{Colour, Style, bar, boxed};
 use super::record::Event;
 use super::story::Way;
@@ -30,6 +30,8 @@ pub(crate) struct Timeline {
     full_mbps: f64,
     /// Names of guests by Ethernet address.
     guests: BTreeMap<String, String>,
+    /// What was last said of the topology: the same comes again when inference has settled.
+    view: Option<Caption>,
     has_live_line: bool,
 }
 
@@ -38,7 +40,7 @@ impl Timeline {
     pub(crate) fn new(style: Style, lab: &LabSpec) -> Self {
         let full_mbps = lab.networks.first().map_or(1000.0, |network| network.rate.0 as f64 / 1e6);
         let guests = lab.guests().map(|(_, guest)| (guest.mac.to_string(), guest.name.clone())).collect();
-        Self { style, full_mbps, guests, has_live_line: false }
+        Self { style, full_mbps, guests, view: None, has_live_line: false }
     }
 
     /// Draws the lab.
@@ -76,9 +78,16 @@ impl Timeline {
 
     /// An event of the lead, if it is worth a line.
     pub(crate) fn event(&mut self, at_ms: i64, event: &Event) {
+        let is_view = matches!(event, Event::TopologyChanged { .. });
         if let Some(caption) = caption(event, &self.guests) {
+            if is_view && self.view.as_ref() == Some(&caption) {
+                return;
+            }
             let word = self.style.paint(caption.colour, &format!("◆ {:<10}", caption.word));
             self.line(&format!("{} {word} {}", clock(at_ms), caption.text));
+            if is_view {
+                self.view = Some(caption);
+            }
         }
     }
 
