@@ -31,6 +31,10 @@ const SETTINGS: [(&str, &str); 4] = [
     ("/proc/sys/net/ipv4/conf/default/rp_filter", "0"),
 ];
 
+/// The processors among which received frames are spread by flow. Without it a veth pair reorders: what a
+/// token bucket lets go on one processor may overtake what it let go on another, which no wire does.
+const SPREAD_BY_FLOW: &str = "/proc/sys/net/core/rps_default_mask";
+
 /// A lab that is up. Dropping one that this value brought up takes it down.
 #[derive(Debug)]
 pub struct Lab {
@@ -175,8 +179,10 @@ pub fn namespaces_left(name: &str) -> Vec<String> {
 
 fn make(spec: &LabSpec, lock: &Lock) -> Result<()> {
     layout::namespaces(spec).run(Some(lock.file()))?;
+    let guests: Vec<_> = spec.guests().map(|(_, guest)| spec.namespace(&guest.name)).collect();
     for namespace in spec.namespaces() {
-        netns::inside(&namespace, apply_settings)?.map_err(io_error("set up", namespace))?;
+        let is_guest = guests.contains(&namespace);
+        netns::inside(&namespace, || apply_settings(is_guest))?.map_err(io_error("set up", namespace))?;
     }
     layout::contents(spec).iter().try_for_each(|batch| batch.run(Some(lock.file())))?;
     layout::carrying(spec)
@@ -184,10 +190,14 @@ fn make(spec: &LabSpec, lock: &Lock) -> Result<()> {
         .try_for_each(|(namespace, names)| link_state::wait_until_carrying(Some(namespace), names))
 }
 
-fn apply_settings() -> std::io::Result<()> {
-    for (path, value) in SETTINGS {
+/// Settings for interfaces to come. Guests are left as they are: their kernel is their own business.
+fn apply_settings(is_guest: bool) -> std::io::Result<()> {
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(32));
+    let mask = format!("{:x}", (1_u64 << processors) - 1);
+    let spread = (!is_guest).then_some((SPREAD_BY_FLOW, mask.as_str()));
+    for (path, value) in SETTINGS.into_iter().chain(spread) {
         match std::fs::write(path, value) {
-            // A kernel without IPv6 has nothing to switch off.
+            // A kernel without IPv6, or too old to spread by default, has nothing to set.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             outcome => outcome?,
         }
