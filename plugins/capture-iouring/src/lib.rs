@@ -2,13 +2,14 @@
 //!
 //! A frame's way in: the kernel fills a buffer that the ring provided ([`ring::receive`]), the frame is made a
 //! plain wire frame if the guest left work to hardware ([`wire`]), and is copied once, into the host's slot
-//! ([`capture`]). Its way out: one submission entry per slot, one system call per batch ([`ring::send`]).
-//! What is opened, and in which namespace, is decided in [`attach`].
+//! ([`delivery`]). Its way out: one submission entry per slot, one system call per batch ([`ring::send`]).
+//! [`capture`] is the instance that drives both. What is opened, and in which namespace, is decided in [`attach`].
 
 mod attach;
 mod capture;
 mod config;
 mod counters;
+mod delivery;
 mod ring;
 mod wire;
 
