@@ -1,1 +1,87 @@
-fn main() {}
+//! `cargo xtask`: the development commands. What they do is in the modules; here is only the command line.
+//!
+//! Exit code 0 done, 1 failed or interrupted, 2 wrong usage.
+
+mod artifacts;
+mod check;
+mod demo;
+mod interrupt;
+mod packages;
+mod run;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Development commands of VRESERVE.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Show the main job on real traffic: a lab, four daemons, iperf3, a lightpath. Needs root.
+    Demo(DemoArguments),
+    /// Everything that must hold: checks, unit tests, system tests, a demo.
+    Test {
+        /// Leave out what needs root and network namespaces.
+        #[arg(long)]
+        skip_system: bool,
+    },
+    /// Formatting, lints, documentation, licences.
+    Check,
+}
+
+#[derive(Args)]
+struct DemoArguments {
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Let the provider take its original time (17.5 s to set up, 12 s to tear down), not a tenth of it.
+    #[arg(long)]
+    real_time: bool,
+    /// What reserves the lightpath.
+    #[arg(long, value_enum, default_value_t = Backend::Odin)]
+    backend: Backend,
+    /// No colour, no line that is drawn over; as if the output were no terminal.
+    #[arg(long)]
+    plain: bool,
+    /// Leave the lab, the daemons and the provider running afterwards.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Reservation backends that the demo can run on.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// ODIN: lightpaths.
+    Odin,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Demo(arguments) => demo::demo(&demo::Options {
+            json: arguments.json,
+            real_time: arguments.real_time,
+            backend: match arguments.backend {
+                Backend::Odin => "odin",
+            },
+            is_plain: arguments.plain,
+            keep: arguments.keep,
+        }),
+        Task::Test { skip_system } => test::test(skip_system),
+        Task::Check => check::check(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::check_layout_compatibility;
-use abi_stable::library::{AbiHeaderRef, LibraryError, RootModule};
+use abi_stable::library::{AbiHeaderRef, LibraryError, RootModule, RootModuleError};
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::type_layout::TypeLayout;
 
@@ -44,7 +44,11 @@ impl std::error::Error for LayoutMismatch {}
 impl LayoutMismatch {
     fn line(error: &LibraryError) -> Self {
         let report = error.to_string();
-        let reason = report.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("cannot be read");
+        let reason = match error {
+            LibraryError::RootModule { err: RootModuleError::Unwound, .. } => "its root function panicked",
+            LibraryError::InvalidAbiHeader(_) => "its root symbol is not one that export_plugin! writes",
+            _ => report.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("cannot be read"),
+        };
         LayoutMismatch { reason: reason.trim_end_matches('.').to_owned(), report: report.clone() }
     }
 }

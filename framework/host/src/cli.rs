@@ -33,6 +33,9 @@ enum Command {
         /// The node's configuration
         #[arg(short, long)]
         config: PathBuf,
+        /// Write the log as JSON lines
+        #[arg(long)]
+        json: bool,
     },
     /// Check a configuration without starting anything
     Check {
@@ -110,7 +113,7 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Command::Run { config } => run(&config),
+            Command::Run { config, json } => run(&config, json),
             Command::Check { config, json } => Ok(check(&config, json)),
             Command::Status(ask) => ask.show(&Request::Status, render::status),
             Command::Links(ask) => ask.show(&Request::Links, render::links),
@@ -134,12 +137,12 @@ impl Command {
     }
 }
 
-fn run(path: &Path) -> anyhow::Result<ExitCode> {
+fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(errors) => return Ok(refuse(&errors)),
     };
-    start_logging();
+    start_logging(as_json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -156,10 +159,11 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Logs go to standard error; `VRESERVE_LOG` says how much, in the form of tracing's filters.
-fn start_logging() {
+fn start_logging(as_json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("VRESERVE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    if as_json { log.json().init() } else { log.init() }
 }
 
 fn refuse(errors: &ConfigErrors) -> ExitCode {

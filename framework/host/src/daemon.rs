@@ -76,6 +76,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             worker: plane.mailbox(),
             events: events.clone(),
             clock,
+            state_dir: config.node.state_dir.clone(),
         },
         up,
     );

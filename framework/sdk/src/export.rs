@@ -21,6 +21,10 @@ macro_rules! export_plugin {
         pub fn plugin() -> $crate::abi::PluginRef {
             use $crate::shim;
             use $crate::abi::export::PrefixTypeTrait;
+            static TABLE: std::sync::OnceLock<$crate::abi::PluginRef> = std::sync::OnceLock::new();
+            if let Some(table) = TABLE.get() {
+                return *table;
+            }
             #[allow(unused_mut, reason = "each kind replaces its own entries")]
             let mut table = shim::empty_table();
             $(shim::add_capture::<$capture>(&mut table);)?
@@ -57,7 +61,7 @@ macro_rules! export_plugin {
                 }
                 schema
             };
-            table.leak_into_prefix()
+            *TABLE.get_or_init(|| table.leak_into_prefix())
         }
 
         const _: () = {

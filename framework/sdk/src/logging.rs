@@ -2,6 +2,7 @@
 //!
 //! Each shared object has its own copy of tracing's dispatcher, so events would go nowhere without this.
 
+use std::cell::Cell;
 use std::fmt::{Debug, Write};
 
 use tracing::field::{Field, Visit};
@@ -10,7 +11,36 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use vreserve_abi::HostContext;
 
 struct Forward {
+    /// The first instance that was opened: it stands for threads that work for none.
     host: HostContext,
+}
+
+thread_local! {
+    /// The instance that this thread works for.
+    static CURRENT: Cell<Option<HostContext>> = const { Cell::new(None) };
+}
+
+/// While it lives, what this thread logs is logged as that instance's.
+pub(crate) struct AsInstance {
+    before: Option<HostContext>,
+}
+
+/// Marks the current thread as working for an instance. Does not allocate.
+pub(crate) fn as_instance(host: HostContext) -> AsInstance {
+    AsInstance { before: CURRENT.try_with(|current| current.replace(Some(host))).ok().flatten() }
+}
+
+impl AsInstance {
+    /// The mark stays.
+    pub(crate) fn for_the_rest_of_the_thread(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for AsInstance {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| current.set(self.before));
+    }
 }
 
 /// Sends this shared object's events to the host. Where a subscriber is set already (a plugin linked
@@ -46,14 +76,10 @@ impl Subscriber for Forward {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        let log = self.host.table.log();
+        let host = CURRENT.try_with(Cell::get).ok().flatten().unwrap_or(self.host);
+        let log = host.table.log();
         let metadata = event.metadata();
-        log(
-            self.host.context,
-            level_number(metadata.level()),
-            metadata.target().into(),
-            line.0.as_str().into(),
-        );
+        log(host.context, level_number(metadata.level()), metadata.target().into(), line.0.as_str().into());
     }
 
     fn enter(&self, _: &Id) {}

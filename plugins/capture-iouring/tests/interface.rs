@@ -11,6 +11,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -75,9 +76,11 @@ fn joined<T: Send>(
             }
             largest
         });
-        let result = traffic();
+        // The wire must stop also if the traffic fails, or the test would wait for it instead of failing.
+        let result = panic::catch_unwind(AssertUnwindSafe(traffic));
         is_over.store(true, Ordering::Relaxed);
-        (result, wire.join().unwrap())
+        let largest = wire.join().unwrap();
+        (result.unwrap_or_else(|failure| panic::resume_unwind(failure)), largest)
     })
 }
 
@@ -90,14 +93,18 @@ fn wait_for_either(a: &Instance, b: &Instance) {
 /// Sends `len` patterned bytes from guest A to guest B and returns what came.
 fn transfer(lab: &Lab, len: usize) -> (Vec<u8>, Vec<u8>) {
     let sent: Vec<u8> = (0..len).map(|index| (index * 31 % 251) as u8).collect();
-    let listener = lab.b.inside(|| TcpListener::bind("10.9.0.2:7000").unwrap());
+    let listener = lab.b.inside(|| TcpListener::bind("10.9.0.2:0").unwrap());
+    let address = listener.local_addr().unwrap();
     let received = thread::scope(|scope| {
         let receiver = scope.spawn(|| {
             let mut received = Vec::new();
-            listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.read_to_end(&mut received).unwrap();
             received
         });
-        let mut stream = lab.a.inside(|| TcpStream::connect("10.9.0.2:7000").unwrap());
+        let mut stream = lab.a.inside(|| TcpStream::connect_timeout(&address, PATIENCE).unwrap());
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(&sent).unwrap();
         drop(stream);
         receiver.join().unwrap()

@@ -88,17 +88,18 @@ fn opening_in_a_namespace_leaves_the_callers_thread_where_it_is() {
 #[test]
 fn opening_and_closing_a_hundred_times_leaks_no_descriptor() {
     let Some(netns) = Netns::new() else { return };
-    let config = format!(r#"{{"interface":"tap0","netns":"{}"}}"#, netns.name);
-    // Tests share the process, so only the descriptors of this kind count.
+    let config = format!(r#"{{"interface":"leak0","netns":"{}"}}"#, netns.name);
+    // Tests share the process, so only the descriptors of this TAP count.
     let taps = || {
         let entries = std::fs::read_dir("/proc/self/fdinfo").unwrap();
         let info =
             |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(entry.ok()?.path()).ok();
-        entries.filter_map(info).filter(|text| text.contains("iff:\ttap0")).count()
+        entries.filter_map(info).filter(|text| text.contains("iff:\tleak0")).count()
     };
     for _ in 0..100 {
-        let mut instance = Instance::open(&config).unwrap();
+        let mut instance = Instance::reopen(&config);
         instance.recv(1).unwrap();
+        assert!(taps() > 0);
     }
     assert_eq!(taps(), 0);
 }

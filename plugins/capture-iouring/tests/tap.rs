@@ -17,7 +17,7 @@ use common::raw::{RawSocket, tap_of_the_parent};
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
 
 fn open(netns: &Netns, more: &str) -> Instance {
-    Instance::open(&format!(r#"{{"interface":"tap0","netns":"{}"{more}}}"#, netns.name)).unwrap()
+    Instance::reopen(&format!(r#"{{"interface":"tap0","netns":"{}"{more}}}"#, netns.name))
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_created_tap_goes_with_its_instance_and_can_be_created_again_at_once() {
         assert!(instance.recv(64).is_ok());
         assert!(instance.send(&[numbered_frame(1, 60)]).is_ok());
         drop(instance);
-        assert!(!netns.has("tap0"));
+        netns.await_gone("tap0");
     }
 }
 
@@ -255,5 +255,5 @@ fn a_tap_handed_over_as_a_descriptor_is_used_and_survives() {
     let wrong = Instance::open(&config.replace("tap0", "tap1")).err().unwrap();
     assert_eq!(wrong.key.as_deref(), Some("interface"), "{wrong}");
     drop(parent);
-    assert!(!netns.has("tap0"));
+    netns.await_gone("tap0");
 }

@@ -123,8 +123,11 @@ impl Api {
         for record in &past {
             write_line(write, &json(record)).await?;
         }
+        if !follow {
+            return Ok(());
+        }
         let mut nothing = [0; 64];
-        while follow {
+        loop {
             tokio::select! {
                 record = news.recv() => match record {
                     Ok(record) => write_line(write, &json(&record)).await?,
@@ -137,7 +140,6 @@ impl Api {
                 read = read.read(&mut nothing) => if read? == 0 { return Ok(()) },
             }
         }
-        Ok(())
     }
 
     async fn answer(&self, request: Request) -> String {

@@ -119,7 +119,7 @@ impl Admission {
             sent = sending => sent.map_err(|error| chain(&error)),
             received = receiving => received,
         };
-        let reason = reason.err().unwrap_or_else(|| "replaced by a newer session".to_owned());
+        let reason = reason.err().unwrap_or_else(|| "closed by the lead".to_owned());
         tracing::info!(node, reason, "session ended");
         drop(self.lead.send(Input::Left { session, node }).await);
     }

@@ -4,6 +4,7 @@
 //! whose way changes, removes links, and answers. By itself it does one thing only: when a circuit dies, its
 //! pairs go back to the star at once, before anybody is asked.
 
+mod memory;
 mod pairs;
 mod report;
 mod rules;
@@ -54,6 +55,8 @@ pub struct AgentConfig {
     pub events: EventLog,
     /// The daemon's clock.
     pub clock: Clock,
+    /// Where the last known overlay is kept.
+    pub state_dir: std::path::PathBuf,
 }
 
 /// A question to the agent.
@@ -87,11 +90,13 @@ pub struct Agent {
     guests_changed: bool,
     matrix: TrafficMatrix,
     last: Collected,
+    memory: memory::Memory,
 }
 
 impl Agent {
     /// An agent whose node has no link yet.
     pub fn new(config: AgentConfig, up: mpsc::UnboundedSender<UpMessage>) -> Self {
+        let memory = memory::Memory::new(&config.state_dir);
         let rules = Forwarder::new(vreserve_core::forward::ForwarderConfig::default()).rules().clone();
         Agent {
             config,
@@ -107,6 +112,7 @@ impl Agent {
             guests_changed: false,
             matrix: TrafficMatrix::new(MATRIX_PAIRS),
             last: Collected::default(),
+            memory,
         }
     }
 
@@ -117,7 +123,8 @@ impl Agent {
                 tracing::error!(link = name, reason, "static link not set up");
             }
         }
-        self.install(Vec::new(), Vec::new());
+        let last_known = self.memory.recall();
+        self.handle_overlay(last_known).await;
         let mut report = tokio::time::interval(self.config.report_interval);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -142,7 +149,11 @@ impl Agent {
 
     async fn handle_message(&mut self, message: DownMessage) {
         match message {
-            DownMessage::Welcome { .. } => self.announce_guests(),
+            DownMessage::Welcome { .. } => {
+                // Revisions grow within a session; a lead that lost its state may begin anew.
+                self.overlay.revision = 0;
+                self.announce_guests();
+            }
             DownMessage::Overlay(overlay) => self.handle_overlay(overlay).await,
             DownMessage::Prove(link) => self.config.worker.send(Command::Prove(link)),
             DownMessage::ForgetGuest(guest) => self.config.worker.send(Command::ForgetGuest(guest)),
@@ -244,6 +255,7 @@ impl Agent {
         let begin = self.reconcile_all();
         self.install(begin, Vec::new());
         later.into_iter().for_each(|id| self.config.worker.send(Command::RemoveLink(id)));
+        self.memory.keep(&self.overlay);
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         self.tell(UpMessage::Applied { revision, error });
     }

@@ -15,7 +15,7 @@ use crate::config::ProxyConfig;
 use crate::keys::KeyPair;
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(1);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// What an uplink is made of.

@@ -37,7 +37,7 @@ impl Cutover {
 impl Cutovers {
     pub(super) fn begin(&mut self, specs: Vec<CutoverSpec>, now: Timestamp) {
         for spec in specs {
-            let switch = Switch::begin(spec.switch.clone(), SwitchLimits::default(), now);
+            let switch = Switch::begin(spec.switch, SwitchLimits::default(), now);
             let cutover = Cutover { switch, star: spec.star, is_announced: false };
             self.running.insert(spec.switch.id, cutover);
         }

@@ -4,7 +4,6 @@
 //! core's `forward` once and queued, the queues sent; then cut-overs and probes that are due. A turn that
 //! moved nothing sleeps until something is ready.
 
-use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::thread::JoinHandle;
 
@@ -101,7 +100,8 @@ pub(super) struct Worker {
     scratch: usize,
     pub(super) captures: Vec<CapturePort>,
     capture_queues: Vec<EgressQueue>,
-    interface_index: HashMap<InterfaceId, usize>,
+    /// Positions of capture instances by interface number.
+    interface_index: Vec<Option<usize>>,
     pub(super) endpoints: Vec<EndpointPort>,
     endpoint_queues: Vec<EgressQueue>,
     pub(super) links: LinkTable,
@@ -114,6 +114,18 @@ pub(super) struct Worker {
     mailbox: Mailbox,
     pub(super) events: UnboundedSender<Event>,
     sleep: Sleep,
+    /// When the next probe or reopening is due.
+    timers_at: Timestamp,
+}
+
+fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<usize>> {
+    let mut index = Vec::new();
+    for (position, capture) in captures.iter().enumerate() {
+        let id = usize::from(capture.id.0);
+        index.resize(index.len().max(id + 1), None);
+        index[id] = Some(position);
+    }
+    index
 }
 
 /// Numbers that nobody off the path can guess: splitmix64 over a random secret.
@@ -138,7 +150,7 @@ impl Worker {
             pool,
             scratch: 0,
             capture_queues: captures.iter().map(|_| queue()).collect(),
-            interface_index: captures.iter().enumerate().map(|(index, port)| (port.id, index)).collect(),
+            interface_index: index_interfaces(&captures),
             captures,
             endpoint_queues: endpoints.iter().map(|_| queue()).collect(),
             endpoints,
@@ -152,6 +164,7 @@ impl Worker {
             mailbox,
             events,
             sleep: Sleep::new(),
+            timers_at: Timestamp::ZERO,
         }
     }
 
@@ -164,13 +177,18 @@ impl Worker {
                     return;
                 }
                 self.handle_command(command, now);
+                self.timers_at = now;
             }
             let moved = self.turn(now);
             let now = self.clock.now();
-            self.poll_timers(now);
+            self.finish_turn(now);
+            if now >= self.timers_at {
+                self.poll_timers(now);
+                self.timers_at = self.next_timer();
+            }
             if moved == 0 {
-                let until = self.next_timer().since(now);
-                self.sleep.sleep(until);
+                let cutover = self.cutovers.poll_at().unwrap_or(self.timers_at);
+                self.sleep.sleep(self.timers_at.min(cutover).since(now));
             }
         }
     }
@@ -278,9 +296,9 @@ impl Worker {
     }
 
     fn queue_to_interface(&mut self, interface: InterfaceId, slot: Slot) {
-        match self.interface_index.get(&interface) {
-            Some(index) => self.capture_queues[*index].push(slot),
-            None => self.drops.count(DropReason::NoTarget, weight_of(&slot).frames),
+        match self.interface_index.get(usize::from(interface.0)) {
+            Some(Some(index)) => self.capture_queues[*index].push(slot),
+            _ => self.drops.count(DropReason::NoTarget, weight_of(&slot).frames),
         }
     }
 
@@ -355,6 +373,7 @@ impl Worker {
     }
 
     fn announce_port(&mut self, name: String, change: PortChange) {
+        self.timers_at = Timestamp::ZERO;
         self.tell(match change {
             PortChange::Failed(reason, retry_in) => Event::PortFailed { name, reason, retry_in },
             PortChange::Reopened => Event::PortReopened(name),
@@ -376,8 +395,19 @@ impl Worker {
         self.sleep.watch(self.mailbox.bell(), fds.into_iter());
     }
 
-    fn poll_timers(&mut self, now: Timestamp) {
+    /// What every turn ends with: cut-overs, and news for the control plane.
+    fn finish_turn(&mut self, now: Timestamp) {
         self.poll_cutovers(now);
+        while let Some(event) = self.forwarder.poll_event() {
+            self.tell(Event::Guest(event));
+        }
+        if self.drops != self.announced_drops {
+            self.announce_drops();
+        }
+    }
+
+    /// Probes that are due, and failed instances whose time has come.
+    fn poll_timers(&mut self, now: Timestamp) {
         self.poll_probes(now);
         for index in 0..self.captures.len() {
             if let Some(change) = self.captures[index].port.poll(now) {
@@ -388,12 +418,6 @@ impl Worker {
             if let Some(change) = self.endpoints[index].port.poll(now) {
                 self.handle_endpoint_change(index, change);
             }
-        }
-        while let Some(event) = self.forwarder.poll_event() {
-            self.tell(Event::Guest(event));
-        }
-        if self.drops != self.announced_drops {
-            self.announce_drops();
         }
         self.flush(now);
     }
@@ -411,8 +435,7 @@ impl Worker {
     fn next_timer(&self) -> Timestamp {
         let ports = self.captures.iter().filter_map(|port| port.port.poll_at());
         let endpoints = self.endpoints.iter().filter_map(|port| port.port.poll_at());
-        let own = [self.next_probe(), self.cutovers.poll_at()];
-        ports.chain(endpoints).chain(own.into_iter().flatten()).min().unwrap_or(Timestamp(u64::MAX))
+        ports.chain(endpoints).chain(self.next_probe()).min().unwrap_or(Timestamp(u64::MAX))
     }
 
     fn handle_command(&mut self, command: Command, now: Timestamp) {

@@ -52,7 +52,8 @@ impl Metadata {
     pub(super) fn check(&self, wanted: PluginKind) -> Result<(), LoadError> {
         let plugin = self.name.clone();
         if !self.kinds().any(|kind| kind == wanted) {
-            let serves = self.kinds().map(PluginKind::name).collect::<Vec<_>>().join(", ");
+            let kinds = self.kinds().map(PluginKind::name).collect::<Vec<_>>().join(", ");
+            let serves = if kinds.is_empty() { "no kind that this host knows".to_owned() } else { kinds };
             return Err(LoadError::WrongKind { plugin, serves, wanted });
         }
         let found = self.abi.clone();

@@ -6,7 +6,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
 
+use super::PATIENCE;
 use vreserve_capture_iouring::plugin;
 use vreserve_sdk::abi::export::PrefixTypeTrait;
 use vreserve_sdk::abi::{
@@ -55,6 +58,20 @@ impl Instance {
                 key: Some(String::from(failure.key)).filter(|key| !key.is_empty()),
                 retry_after: None,
             }),
+        }
+    }
+
+    /// As `open`, again as long as the plugin asks for it. A TAP that was just closed stays held while another
+    /// test's thread is between fork and exec, as the child has all descriptors until then.
+    pub(crate) fn reopen(config: &str) -> Self {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match Self::open(config) {
+                Err(failure) if failure.kind == FailureKind::Retry && Instant::now() < patience => {
+                    thread::yield_now();
+                }
+                opened => return opened.unwrap(),
+            }
         }
     }
 

@@ -1,10 +1,13 @@
 //! Network namespaces of a test: made with `ip`, named after the process, removed when the test ends.
 
 use std::fs::File;
+use std::io::Write;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Instant;
 
+use super::PATIENCE;
 use nix::sched::{CloneFlags, setns};
 
 /// A network namespace that is removed when this is dropped.
@@ -17,7 +20,8 @@ impl Netns {
     pub(crate) fn new() -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: network namespaces need root");
+            // Not by eprintln, which the test runner captures.
+            std::io::stderr().write_all(b"SKIPPED: network namespaces need root\n").unwrap();
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -40,6 +44,15 @@ impl Netns {
     pub(crate) fn has(&self, interface: &str) -> bool {
         let arguments = ["-n", &self.name, "link", "show", interface];
         Command::new("ip").args(arguments).output().unwrap().status.success()
+    }
+
+    /// Returns when the interface is gone. It goes with its last descriptor, which a child of another test may
+    /// have until it executes its program.
+    pub(crate) fn await_gone(&self, interface: &str) {
+        let patience = Instant::now() + PATIENCE;
+        while self.has(interface) {
+            assert!(Instant::now() < patience, "{interface} stays");
+        }
     }
 
     /// Runs `call` on a thread in this namespace.

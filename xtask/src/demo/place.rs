@@ -1,0 +1,96 @@
+//! Where a demo keeps its files, and that there is one demo at a time.
+
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::artifacts::Artifacts;
+
+/// Of the sockets: a short path, because a unix socket's may have 107 bytes; only root may write beside it.
+const SOCKETS: &str = "/run/vreserve-demo";
+
+/// A name in the kernel that goes with the process that holds it, however that ends.
+const ONLY_ONE: &str = "vreserve-demo";
+
+/// The folders of one demo.
+pub(crate) struct Place {
+    folder: PathBuf,
+    _only_one: UnixListener,
+}
+
+impl Place {
+    /// Takes the place over from whatever an earlier demo left there.
+    ///
+    /// # Errors
+    /// If another demo is running, or files cannot be written.
+    pub(crate) fn take(built: &Artifacts) -> anyhow::Result<Self> {
+        let name = SocketAddr::from_abstract_name(ONLY_ONE).context("name the demo")?;
+        let Ok(only_one) = UnixListener::bind_addr(&name) else {
+            bail!("another demo is running on this machine")
+        };
+        let target = built.folder()?.parent().context("a build folder has a parent")?;
+        let place = Self { folder: target.join("demo"), _only_one: only_one };
+        place.clear()?;
+        for folder in [place.plugins(), place.folder.join("nodes"), PathBuf::from(SOCKETS)] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&folder);
+            made.with_context(|| format!("create {}", folder.display()))?;
+        }
+        place.copy_plugins(built)?;
+        Ok(place)
+    }
+
+    /// Removes every file of the demo.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub(crate) fn clear(&self) -> anyhow::Result<()> {
+        remove(&self.folder).and_then(|()| self.clear_sockets())
+    }
+
+    /// Removes the sockets only, so that logs can be read.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub(crate) fn clear_sockets(&self) -> anyhow::Result<()> {
+        remove(Path::new(SOCKETS))
+    }
+
+    /// Of configurations, keys, logs and reports.
+    pub(crate) fn nodes(&self) -> PathBuf {
+        self.folder.join("nodes")
+    }
+
+    /// Of the plugins that the daemons load.
+    pub(crate) fn plugins(&self) -> PathBuf {
+        self.folder.join("plugins")
+    }
+
+    /// A socket by its owner's name.
+    pub(crate) fn socket(&self, owner: &str) -> PathBuf {
+        Path::new(SOCKETS).join(format!("{owner}.sock"))
+    }
+
+    /// Copies, because a daemon loads no plugin that others may write, and a build folder may belong to anybody
+    /// and be group-writable.
+    fn copy_plugins(&self, built: &Artifacts) -> anyhow::Result<()> {
+        for plugin in &built.plugins {
+            let copy = self.plugins().join(plugin.file_name().context("a plugin has a file name")?);
+            fs::copy(plugin, &copy).with_context(|| format!("copy {}", plugin.display()))?;
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).context("set a plugin's mode")?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}

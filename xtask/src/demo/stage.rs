@@ -1,0 +1,269 @@
+//! What stands while the demo runs: the lab, the provider, the daemons. Everything that is set up here is
+//! taken down here, also when the demo fails half way.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vreserve_testbed::odin::client::ask;
+use vreserve_testbed::odin::protocol::{Reply, Request};
+use vreserve_testbed::{Lab, LabSpec, Role, lab};
+
+use super::config::Surroundings;
+use super::place::Place;
+use super::record::{self, Event, Record};
+use crate::artifacts::Artifacts;
+use crate::interrupt::{self, wait_for};
+use crate::run;
+
+const ODIN: &str = "odin";
+/// For daemons to answer, to join, and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Lines of a daemon's log that are shown when it failed.
+const LAST_LINES: usize = 15;
+
+/// The stage, set. Dropped, it is struck.
+pub(crate) struct Stage {
+    // Before the lab: fields are dropped in this order.
+    processes: Vec<Process>,
+    lab: Option<Lab>,
+    place: Place,
+}
+
+struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+/// What was left when the stage had been struck.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leftovers {
+    /// Namespaces of the lab that still exist.
+    pub(crate) namespaces: usize,
+    /// Processes in them that had to be ended by the lab.
+    pub(crate) processes: usize,
+}
+
+impl Stage {
+    /// Brings up the lab after clearing away what an earlier demo left.
+    ///
+    /// # Errors
+    /// If another demo is running, or the lab cannot be made.
+    pub(crate) fn set(built: &Artifacts) -> anyhow::Result<Self> {
+        let place = Place::take(built)?;
+        let spec = LabSpec::load(&run::root().join("testbed/labs/demo.toml"))?;
+        let cleared = lab::down(&spec.name)?;
+        if cleared.namespaces + cleared.processes > 0 {
+            println!(
+                "cleared away after an earlier demo: {} namespaces, {} processes",
+                cleared.namespaces, cleared.processes
+            );
+        }
+        Ok(Self { lab: Some(Lab::up(spec)?), processes: Vec::new(), place })
+    }
+
+    /// The lab.
+    pub(crate) fn lab(&self) -> &Lab {
+        self.lab.as_ref().expect("the lab stands until the stage is struck")
+    }
+
+    /// Folder of logs and reports.
+    pub(crate) fn reports(&self) -> PathBuf {
+        self.place.nodes()
+    }
+
+    /// Starts the provider and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(crate) fn start_odin(&mut self, built: &Artifacts, time_scale: f64) -> anyhow::Result<()> {
+        let spec = self.lab().spec();
+        let mut server = Command::new(built.program("odin-server")?);
+        server.args(["--lab", &spec.name, "--network", &spec.networks[0].name]);
+        server.arg("--socket").arg(self.place.socket(ODIN)).args(["--time-scale", &time_scale.to_string()]);
+        let proxy = proxy_of(spec)?.to_owned();
+        self.start(ODIN, &proxy, &mut server)?;
+        wait_for("the ODIN server", PATIENCE, || {
+            self.check()?;
+            Ok(self.circuits().ok())
+        })?;
+        Ok(())
+    }
+
+    /// Writes keys and configurations and starts a daemon per host; returns the events of the lead once every
+    /// node has joined it and capacity can be reserved.
+    ///
+    /// # Errors
+    /// If a daemon ends, or they do not find together in time.
+    pub(crate) fn start_daemons(
+        &mut self,
+        built: &Artifacts,
+        time_scale: f64,
+    ) -> anyhow::Result<Receiver<Record>> {
+        let spec = self.lab().spec().clone();
+        let daemon = built.program("vreserve")?;
+        self.write_configs(&spec, daemon, built.program("oclient")?, time_scale)?;
+        for host in &spec.hosts {
+            let config = self.place.nodes().join(format!("{}.toml", host.name));
+            self.start(&host.name, &host.name, Command::new(daemon).args(["run", "-c"]).arg(config))?;
+        }
+        let socket = self.place.socket(proxy_of(&spec)?);
+        let events = wait_for("the proxy's control API", PATIENCE, || {
+            self.check()?;
+            Ok(record::follow(&socket).ok())
+        })?;
+        let mut missing = spec.hosts.len() + spec.networks.len();
+        wait_for("all nodes and the provider at the lead", PATIENCE, || {
+            self.check()?;
+            let news = events.try_iter();
+            missing = missing.saturating_sub(news.filter(|record| is_arrival(&record.event)).count());
+            Ok((missing == 0).then_some(()))
+        })?;
+        Ok(events)
+    }
+
+    /// Fails if a daemon or the provider has ended; shows the end of its log.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        for process in &mut self.processes {
+            if let Some(status) = process.child.try_wait().context("look after a process")? {
+                bail!("{} ended: {status}\n{}", process.name, process.last_lines());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many paths the provider has, in any state.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn circuits(&self) -> anyhow::Result<usize> {
+        match ask(&self.place.socket(ODIN), &Request::List)? {
+            Reply::Paths(paths) => Ok(paths.len()),
+            _ => bail!("the ODIN server answered another question"),
+        }
+    }
+
+    /// Ends daemons and provider, takes the lab down, removes the files.
+    ///
+    /// # Errors
+    /// If something does not end, or cannot be removed.
+    pub(crate) fn strike(mut self) -> anyhow::Result<Leftovers> {
+        self.end_processes()?;
+        let lab = self.lab.take().expect("the lab stands until the stage is struck");
+        let name = lab.spec().name.clone();
+        let cleared = lab.down()?;
+        self.place.clear()?;
+        Ok(Leftovers { namespaces: lab::namespaces_left(&name).len(), processes: cleared.processes })
+    }
+
+    /// Leaves everything standing; says how to look at it and how to end it.
+    pub(crate) fn leave_standing(mut self) {
+        self.processes.clear();
+        if let Some(lab) = self.lab.take() {
+            let name = lab.spec().name.clone();
+            println!("the lab `{name}`, its daemons and the provider go on running");
+            println!("  configurations and logs in {}", self.place.nodes().display());
+            println!("  vreserve-lab exec {name} a1 -- iperf3 …     vreserve-lab down {name}");
+            lab.leave_standing();
+        }
+    }
+
+    fn write_configs(
+        &self,
+        spec: &LabSpec,
+        daemon: &Path,
+        oclient: &Path,
+        time_scale: f64,
+    ) -> anyhow::Result<()> {
+        let nodes = self.place.nodes();
+        let keygen = |name: &str| {
+            let output = Command::new(daemon).arg("keygen").arg(nodes.join(format!("{name}.key"))).output();
+            let output = output.context("start vreserve keygen")?;
+            if !output.status.success() {
+                bail!("vreserve keygen: {}", String::from_utf8_lossy(&output.stderr).trim());
+            }
+            anyhow::Ok((name.to_owned(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+        };
+        let keys = spec.hosts.iter().map(|host| keygen(&host.name)).collect::<Result<Vec<_>, _>>()?;
+        let surroundings = Surroundings {
+            lab: spec,
+            nodes: &nodes,
+            plugins: &self.place.plugins(),
+            keys: &keys,
+            oclient,
+            odin_socket: &self.place.socket(ODIN),
+            time_scale,
+        };
+        for host in &spec.hosts {
+            let file = nodes.join(format!("{}.toml", host.name));
+            let text = surroundings.config_of(host, &self.place.socket(&host.name));
+            std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, name: &str, member: &str, command: &mut Command) -> anyhow::Result<()> {
+        let log = self.place.nodes().join(format!("{name}.log"));
+        let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        let also = file.try_clone().context("share a log file")?;
+        command.stdin(Stdio::null()).stdout(file).stderr(also);
+        let child = self.lab().spawn(member, command)?;
+        self.processes.push(Process { name: name.to_owned(), child, log });
+        Ok(())
+    }
+
+    /// All at once, then one after the other: they end side by side.
+    fn end_processes(&mut self) -> anyhow::Result<()> {
+        for process in &self.processes {
+            // One that has ended already needs no signal.
+            let _ = kill(Pid::from_raw(process.child.id().cast_signed()), Signal::SIGTERM);
+        }
+        for mut process in self.processes.drain(..) {
+            let what = format!("the end of {}", process.name);
+            let status = wait_for(&what, PATIENCE, || Ok(process.child.try_wait()?))?;
+            if !status.success() {
+                bail!("{} ended badly: {status}\n{}", process.name, process.last_lines());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    /// For a demo that ended early. The lab ends its processes when it is taken down. Logs stay where something
+    /// failed, until the next demo; an interrupted one leaves nothing.
+    fn drop(&mut self) {
+        let Some(lab) = self.lab.take() else { return };
+        if let Err(error) = lab.down() {
+            eprintln!("xtask: the lab is not down: {error}; run `vreserve-lab down --all`");
+        }
+        let cleared =
+            if interrupt::check().is_err() { self.place.clear() } else { self.place.clear_sockets() };
+        if let Err(error) = cleared {
+            eprintln!("xtask: files are left: {error:#}");
+        }
+    }
+}
+
+impl Process {
+    fn last_lines(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+}
+
+fn proxy_of(spec: &LabSpec) -> anyhow::Result<&str> {
+    let proxy = spec.hosts.iter().find(|host| host.role == Role::Proxy);
+    Ok(&proxy.context("the demo's lab has no proxy")?.name)
+}
+
+fn is_arrival(event: &Event) -> bool {
+    matches!(event, Event::NodeJoined { .. } | Event::BackendUp { .. })
+}

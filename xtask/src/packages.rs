@@ -1,0 +1,103 @@
+//! What the machine must have: Debian packages, the right to make namespaces, TAP interfaces.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::geteuid;
+
+use crate::run;
+
+/// A program and the Debian package that has it.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("bridge", "iproute2"),
+    ("iperf3", "iperf3"),
+    ("tcpdump", "tcpdump"),
+    ("ethtool", "ethtool"),
+];
+
+/// Where system programs are; root's PATH may lack the sbin directories.
+const DIRECTORIES: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// Longest time that one apt-get may take.
+const APT_SECONDS: &str = "600";
+
+/// Installs what is missing when root, and says what is missing when not.
+///
+/// # Errors
+/// Something is missing and cannot be had; one sentence says what to do.
+pub(crate) fn ensure() -> anyhow::Result<()> {
+    let missing = missing(&|program| is_installed(program));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages = missing.join(" ");
+    if !geteuid().is_root() {
+        bail!("missing Debian packages: {packages}; run `apt-get install {packages}` as root first");
+    }
+    println!("installing {packages}");
+    install(&missing).with_context(|| format!("missing Debian packages: {packages}"))
+}
+
+/// Whether this process may make a lab; a sentence why not.
+pub(crate) fn lab_ability() -> Result<(), String> {
+    if !geteuid().is_root() {
+        return Err("network namespaces need root".to_owned());
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        return Err(
+            "there is no /dev/net/tun: load the kernel module `tun`, or give the container the device"
+                .to_owned(),
+        );
+    }
+    // On a thread that ends with it, so that nobody stays in the new namespace.
+    let tried = std::thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
+    match tried.expect("unshare does not panic") {
+        Ok(()) => Ok(()),
+        Err(errno) => {
+            Err(format!("network namespaces cannot be made here ({errno}): CAP_SYS_ADMIN is needed"))
+        }
+    }
+}
+
+fn missing(is_there: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
+    let absent = PROGRAMS.into_iter().filter(|(program, _)| !is_there(program));
+    let mut packages: Vec<_> = absent.map(|(_, package)| package).collect();
+    packages.dedup();
+    packages
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = std::env::split_paths(&path);
+    own.chain(DIRECTORIES.map(Into::into)).any(|directory| directory.join(program).is_file())
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    run::run(&mut apt_get(&["update"]))?;
+    let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    run::run(install.args(packages))
+}
+
+/// An `apt-get` that asks nothing, waits for another one to finish, and ends in bounded time.
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.args([APT_SECONDS, "apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=120"]).args(arguments);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_package_is_named_once() {
+        assert_eq!(missing(&|_| true), [""; 0]);
+        assert_eq!(missing(&|program| program == "tcpdump"), ["iproute2", "iperf3", "ethtool"]);
+    }
+}

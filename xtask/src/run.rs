@@ -1,0 +1,106 @@
+//! Running programs where everybody can see it: the command first, then all that it prints.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// How a line says that something was left out; the rest of the line is what and why.
+const SKIPPED: &str = "SKIPPED:";
+
+/// The workspace, wherever the command was called from.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
+}
+
+/// The cargo that runs us, in the workspace.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args(arguments);
+    command
+}
+
+/// Whether a program is there and runs; what it prints is not shown.
+pub(crate) fn works(command: &mut Command) -> bool {
+    let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    silent.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a command to its end in the open.
+///
+/// # Errors
+/// If it cannot be started or fails.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let line = announce(command);
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command in the open and returns what its lines reported as skipped.
+///
+/// # Errors
+/// If it cannot be started or fails.
+pub(crate) fn run_tests(command: &mut Command) -> anyhow::Result<Vec<String>> {
+    let line = announce(command);
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("start `{line}`"))?;
+    let out = child.stdout.take().expect("standard output is piped");
+    let err = child.stderr.take().expect("standard error is piped");
+    let skipped = std::thread::scope(|scope| {
+        let out = scope.spawn(move || pass_on(out, std::io::stdout()));
+        let mut skipped = pass_on(err, std::io::stderr());
+        skipped.extend(out.join().expect("passing lines on does not panic"));
+        skipped
+    });
+    let status = child.wait().with_context(|| format!("wait for `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(skipped)
+}
+
+fn announce(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = std::iter::once(program).chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    println!("$ {line}");
+    line
+}
+
+/// Copies line by line, and keeps what was skipped.
+fn pass_on(from: impl Read, mut to: impl Write) -> Vec<String> {
+    let mut skipped = Vec::new();
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        // Nobody may be reading any more; the tests go on all the same.
+        let _ = writeln!(to, "{line}");
+        if let Some((_, what)) = line.split_once(SKIPPED) {
+            skipped.push(what.trim().to_owned());
+        }
+    }
+    skipped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_passes_through_and_skips_are_kept() {
+        let mut seen = Vec::new();
+        let skipped = pass_on(&b"one\nSKIPPED: lab: not root\ntwo"[..], &mut seen);
+        assert_eq!(skipped, ["lab: not root"]);
+        assert_eq!(String::from_utf8(seen).unwrap(), "one\nSKIPPED: lab: not root\ntwo\n");
+    }
+
+    #[test]
+    fn a_failing_command_is_named_with_its_status() {
+        let error = run_tests(Command::new("/bin/sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("sh -c exit 3") && error.contains('3'), "{error}");
+    }
+}

@@ -1,0 +1,156 @@
+//! `cargo xtask test`: everything that must hold, the cheap before the dear; the first that fails ends it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::artifacts::{Artifacts, Profile};
+use crate::{check, packages, run};
+
+/// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
+const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
+
+/// What has been done so far.
+#[derive(Default)]
+struct Record {
+    stages: Vec<(&'static str, Duration)>,
+    skipped: Vec<String>,
+}
+
+/// Runs all tests.
+///
+/// # Errors
+/// If one fails, or packages are missing and cannot be installed.
+pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
+    let mut record = Record::default();
+    if !skip_system {
+        record.stage("packages", || packages::ensure().map(|()| Vec::new()))?;
+    }
+    record.stage("checks", check::run_all)?;
+    let mut programs = None;
+    record.stage("build", || {
+        programs = Some(Artifacts::build(Profile::Dev)?.folder()?.to_owned());
+        Ok(Vec::new())
+    })?;
+    record.stage("unit tests", unit_tests)?;
+    if skip_system {
+        record.skip("system tests and demo: --skip-system");
+    } else {
+        let programs = programs.context("the build has a folder")?;
+        record.stage("system tests", || system_tests(&programs))?;
+        match packages::lab_ability() {
+            Ok(()) => record.stage("demo", || demo().map(|()| Vec::new()))?,
+            Err(reason) => record.skip(&format!("demo: {reason}")),
+        }
+    }
+    record.print();
+    Ok(())
+}
+
+impl Record {
+    fn stage(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce() -> anyhow::Result<Vec<String>>,
+    ) -> anyhow::Result<()> {
+        println!("── {name}");
+        let begun = Instant::now();
+        self.skipped.extend(work().with_context(|| format!("{name} failed"))?);
+        self.stages.push((name, begun.elapsed()));
+        Ok(())
+    }
+
+    fn skip(&mut self, what: &str) {
+        println!("SKIPPED: {what}");
+        self.skipped.push(what.to_owned());
+    }
+
+    fn print(&self) {
+        println!("── all passed");
+        for (name, took) in &self.stages {
+            println!("{name:<14} {:>6.1} s", took.as_secs_f64());
+        }
+        println!("skipped: {}", self.skipped.len());
+        self.skipped.iter().for_each(|what| println!("  {what}"));
+    }
+}
+
+fn unit_tests() -> anyhow::Result<Vec<String>> {
+    run::run_tests(&mut run::cargo(&["test", "--workspace", "--exclude", "vreserve-tests"]))
+}
+
+/// One at a time: each brings up a lab and measures in it.
+fn system_tests(programs: &PathBuf) -> anyhow::Result<Vec<String>> {
+    let arguments = ["test", "--package", "vreserve-tests", "--", "--test-threads=1", "--nocapture"];
+    run::run_tests(run::cargo(&arguments).env(PROGRAMS_VARIABLE, programs))
+}
+
+/// The demo as a person runs it, in a process of its own, and what it wrote.
+fn demo() -> anyhow::Result<()> {
+    let file = std::env::temp_dir().join(format!("vreserve-demo-{}.json", std::process::id()));
+    let ran = std::env::current_exe()
+        .context("find xtask")
+        .and_then(|xtask| run::run(Command::new(xtask).args(["demo", "--plain", "--json"]).arg(&file)));
+    let text = std::fs::read_to_string(&file);
+    // The file is ours; that it was never written is said by `ran`.
+    let _ = std::fs::remove_file(&file);
+    ran?;
+    let figures = serde_json::from_str(&text.context("read the demo's figures")?)?;
+    println!("{figures:#}");
+    judge(&figures)
+}
+
+/// Holds the figures against what the project promises; the demo itself has judged the rest.
+fn judge(figures: &Value) -> anyhow::Result<()> {
+    let number = |key: &str| figures[key].as_f64().with_context(|| format!("the figures have no `{key}`"));
+    for key in ["frames_lost_at_cutover", "frames_reordered_at_cutover", "circuits_left", "namespaces_left"] {
+        ensure!(number(key)? == 0.0, "{key} is {}", figures[key]);
+    }
+    ensure!(number("gain")? >= 5.0, "gain is {}", figures["gain"]);
+    ensure!(number("own_s")? < 3.0, "all but the provider's delay took {} s", figures["own_s"]);
+    for phase in ["inference_s", "planning_s", "reservation_s", "probe_s", "cutover_s"] {
+        ensure!(figures["phases"][phase].is_f64(), "the figures have no phase `{phase}`");
+    }
+    number("seconds_to_release").map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn good() -> Value {
+        json!({
+            "frames_lost_at_cutover": 0, "frames_reordered_at_cutover": 0, "circuits_left": 0,
+            "namespaces_left": 0, "gain": 7.9, "own_s": 1.2, "seconds_to_release": 3.5,
+            "phases": { "inference_s": 0.9, "planning_s": 0.0, "reservation_s": 1.75, "probe_s": 0.1,
+                "cutover_s": 0.1 },
+        })
+    }
+
+    #[test]
+    fn good_figures_pass() {
+        judge(&good()).unwrap();
+    }
+
+    #[test]
+    fn every_broken_promise_is_named() {
+        for (key, value) in [
+            ("frames_lost_at_cutover", json!(1)),
+            ("frames_reordered_at_cutover", json!(null)),
+            ("circuits_left", json!(1)),
+            ("namespaces_left", json!(9)),
+            ("gain", json!(4.9)),
+        ] {
+            let mut figures = good();
+            figures[key] = value;
+            assert!(judge(&figures).unwrap_err().to_string().contains(key), "{key}");
+        }
+        let mut figures = good();
+        figures["phases"]["probe_s"] = json!(null);
+        assert!(judge(&figures).is_err());
+    }
+}
