@@ -206,7 +206,8 @@ impl World {
     /// The events of the lead so far.
     #[track_caller]
     pub fn events(&self) -> Vec<Value> {
-        let lines = client::events(&self.socket(&self.proxy), false).expect("the lead answers");
+        let socket = self.socket(&self.proxy);
+        let lines = client::events(&socket, false).expect("the lead answers");
         lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
     }
 

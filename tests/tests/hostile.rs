@@ -39,8 +39,8 @@ fn frame(destination: [u8; 6], source: [u8; 6], ether_type: [u8; 2]) -> Vec<u8> 
 
 fn send_from(world: &World, host: &str, datagrams: &[Vec<u8>]) {
     let socket = world.lab().inside(host, || UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
-    for _ in 0..TIMES {
-        datagrams.iter().for_each(|datagram| drop(socket.send_to(datagram, ALPHA).unwrap()));
+    for datagram in std::iter::repeat_n(datagrams, TIMES).flatten() {
+        socket.send_to(datagram, ALPHA).unwrap();
     }
 }
 

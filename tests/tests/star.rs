@@ -110,7 +110,7 @@ fn a_stranger_is_not_admitted_and_gets_no_byte_back() {
     // Nor does anybody who speaks another language.
     let greetings: [&[u8]; 3] = [b"GET / HTTP/1.0\r\n\r\n", &[0xff; 4096], &[0, 96]];
     for greeting in greetings {
-        let hub = ("198.51.100.1".parse().unwrap(), 7654).into();
+        let hub = "198.51.100.1:7654".parse().unwrap();
         let stream = world.lab().inside("stranger", || TcpStream::connect_timeout(&hub, HEALED)).unwrap();
         let mut stream = stream.unwrap();
         stream.set_read_timeout(Some(HEALED)).unwrap();
