@@ -58,8 +58,7 @@ impl Gauge {
         setsockopt(&receiver, sockopt::RcvBufForce, &RECEIVE_BUFFER).expect("root may have large buffers");
         receiver.set_read_timeout(Some(RECEIVE_WAIT)).expect("the time-out is not zero");
         sender.connect((at, PORT)).expect("the guests share a subnet");
-        let (is_sending, is_receiving) =
-            (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+        let (is_sending, is_receiving) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
         let arrived = Arc::new(AtomicUsize::new(0));
         let (go_on, listen, count) = (is_sending.clone(), is_receiving.clone(), arrived.clone());
         Self {

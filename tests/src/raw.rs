@@ -4,9 +4,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, sendto, socket,
-};
+use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, sendto, socket};
 
 use crate::world::World;
 
@@ -20,9 +18,9 @@ pub fn send(world: &World, member: &str, interface: &str, frames: &[Vec<u8>]) {
         let index = nix::net::if_::if_nametoindex(interface)?;
         let socket: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
         let to = address(index);
-        frames.iter().try_for_each(|frame| {
-            sendto(socket.as_raw_fd(), frame, &to, MsgFlags::empty()).map(drop)
-        })
+        frames
+            .iter()
+            .try_for_each(|frame| sendto(socket.as_raw_fd(), frame, &to, MsgFlags::empty()).map(drop))
     });
     sent.expect("the member has a namespace").expect("the kernel sends the frames");
 }

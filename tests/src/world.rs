@@ -305,7 +305,8 @@ impl World {
             eprintln!("---- reservations\n{reservations:#}");
         }
         let entries = fs::read_dir(self.dir.path()).into_iter().flatten().flatten();
-        let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "log"));
+        let logs =
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "log"));
         logs.for_each(|log| print_log(&log));
     }
 }

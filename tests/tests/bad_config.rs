@@ -74,7 +74,10 @@ impl Site {
             let line = said.lines().find(|line| line.starts_with(&wanted));
             let line = line.unwrap_or_else(|| panic!("{word}: no line begins with {wanted}:\n{said}"));
             assert!(words.iter().all(|word| line.contains(word)), "{word}: {line:?} lacks one of {words:?}");
-            assert!(!self.path("hub.sock").exists() && !self.path("state").exists(), "{word}: something started");
+            assert!(
+                !self.path("hub.sock").exists() && !self.path("state").exists(),
+                "{word}: something started"
+            );
             assert!(!Path::new("/sys/class/net").join(TAP).exists(), "{word}: a TAP was made");
         }
     }
@@ -143,8 +146,18 @@ fn each_mistake_is_refused_with_its_place_and_a_suggestion() {
         ("admit = []", "admit = 7", 1, &["admit", "expected"]),
         ("[infer.vttif]", "[infr.vttif]", 2, &["unknown table", "did you mean \"infer\"?"]),
         ("report_interval = \"500ms\"", "report_interval = \"5 hundred\"", 1, &["not a duration", "500ms"]),
-        ("use = \"infer-vttif\"", "use = \"infer-vttf\"", 1, &["infer-vttf", "did you mean \"infer-vttif\"?"]),
-        ("format = \"vxlan\"", "formt = \"vxlan\"", 1, &["[link.internet]", "formt", "did you mean \"format\"?"]),
+        (
+            "use = \"infer-vttif\"",
+            "use = \"infer-vttf\"",
+            1,
+            &["infer-vttf", "did you mean \"infer-vttif\"?"],
+        ),
+        (
+            "format = \"vxlan\"",
+            "formt = \"vxlan\"",
+            1,
+            &["[link.internet]", "formt", "did you mean \"format\"?"],
+        ),
     ];
     for (from, to, column, words) in cases {
         let text = site.text.replacen(from, to, 1);
@@ -159,7 +172,8 @@ fn each_mistake_is_refused_with_its_place_and_a_suggestion() {
 #[test]
 fn what_plugins_say_of_their_keys_has_its_place_too_and_nothing_is_opened() {
     let site = Site::new();
-    let capture = format!("[capture.guests]\nuse = \"capture-iouring\"\ninterface = {TAP:?}\nqueue_depth = 0\n");
+    let capture =
+        format!("[capture.guests]\nuse = \"capture-iouring\"\ninterface = {TAP:?}\nqueue_depth = 0\n");
     let config = site.write(&capture);
     let line = Site::line_of(&fs::read_to_string(&config).unwrap(), "queue_depth");
     site.assert_refused(&config, &format!(":{line}:1: "), &["[capture.guests] queue_depth"]);

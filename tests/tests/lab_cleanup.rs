@@ -55,7 +55,8 @@ fn left_of(lab: &str, dir: &Path) -> Vec<String> {
             left.push(command);
         }
     }
-    let sockets = of(text).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "sock"));
+    let sockets =
+        of(text).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "sock"));
     left.extend(sockets.map(|path| path.display().to_string()));
     left
 }

@@ -35,7 +35,10 @@ fn guests_reach_each_other_once_and_are_learned() {
         assert!(ping.is_perfect(), "{}", ping.text);
     }
     let requests = seen.finish().len();
-    assert!((1..=2).contains(&requests), "g1 saw {requests} requests of a1 for b1's and perhaps its own address");
+    assert!(
+        (1..=2).contains(&requests),
+        "g1 saw {requests} requests of a1 for b1's and perhaps its own address"
+    );
 
     wait::until_true("the hub knows every guest", HEALED, || world.topology().guests.len() == 3);
     let guests = world.topology().guests;
@@ -81,12 +84,8 @@ fn a_stranger_is_not_admitted_and_gets_no_byte_back() {
         return;
     }
     let lab = format!("{PAIR}[[host]]\nname = \"stranger\"\n");
-    let world = World::start(&Setup {
-        lab,
-        client: Client::None,
-        bare: vec!["stranger"],
-        ..Setup::default()
-    });
+    let world =
+        World::start(&Setup { lab, client: Client::None, bare: vec!["stranger"], ..Setup::default() });
     world.assert_reachable("a1", "b1");
     // Anything with content from the hub: length of the segment less both headers.
     let content = "tcp src port 7654 and ((ip[2:2] - ((ip[0] & 0xf) << 2)) - ((tcp[12] & 0xf0) >> 2)) != 0";

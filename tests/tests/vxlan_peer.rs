@@ -32,13 +32,18 @@ fn a_kernel_vxlan_device_exchanges_frames_with_guests_of_this_node_and_of_anothe
     });
     make_vxlan(&world);
     let reaches = |from: &str, to: &str| {
-        wait::until_true("the kernel's VXLAN device and a guest reach each other", Duration::from_secs(10), || {
-            world.ping_address(from, to, 3).is_perfect()
-        });
+        wait::until_true(
+            "the kernel's VXLAN device and a guest reach each other",
+            Duration::from_secs(10),
+            || world.ping_address(from, to, 3).is_perfect(),
+        );
     };
     reaches("rack", "10.1.0.1");
     reaches("a1", RACK);
-    assert!(world.exec("rack", &["ip", "neigh"]).contains(&world.mac("a1").to_string()), "ARP by the guest itself");
+    assert!(
+        world.exec("rack", &["ip", "neigh"]).contains(&world.mac("a1").to_string()),
+        "ARP by the guest itself"
+    );
 
     // Over the star, to a guest on another node, and from there.
     reaches("rack", "10.1.0.2");
