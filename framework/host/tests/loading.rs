@@ -3,6 +3,7 @@
 //! The shared objects are those of the crates in `fixtures/`, copied and where need be patched, and small
 //! ones made with the C compiler that Rust links with.
 #![allow(unsafe_code, reason = "gives its word for a pool of leaked memory")]
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::fs::{self, Permissions};
 use std::io::Write;

@@ -11,17 +11,17 @@ use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
 use vreserve_model::{Failure, FailureKind};
 
 use crate::config::{Config, ConfigErrors, Instance, Role};
+use crate::dataplane::pool::{POOL_SLOTS, SlotPool};
 use crate::dataplane::ports::Port;
-use crate::dataplane::worker::POOL_SLOTS;
-use crate::dataplane::{CapturePort, EndpointPort, LinkSpec, pool::SlotPool};
+use crate::dataplane::{CapturePort, EndpointPort, LinkSpec};
 use crate::loader::{LoadError, Registry, StartError};
 use crate::plugin::{
     AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind,
     PoolRegion,
 };
 
-/// Identities of static links: above all that a lead gives out.
-const STATIC_LINKS: u64 = 1 << 62;
+/// Identities of static links: a lead's begin above 2^32, its epoch being at least 1.
+const STATIC_LINKS: u64 = 1;
 
 /// Why a node did not start.
 #[derive(Debug, Error)]

@@ -11,7 +11,8 @@ use vreserve_model::Timestamp;
 
 use super::egress::weight_of;
 use super::mailbox::{CutoverSpec, Event};
-use super::worker::{SCRATCH, Worker};
+use super::pool::{BATCH, SCRATCH};
+use super::worker::Worker;
 
 struct Cutover {
     switch: Switch<Offload>,
@@ -149,7 +150,7 @@ impl Worker {
             let mut link = None;
             for (index, held) in cutover.switch.waiting().take(SCRATCH).enumerate() {
                 link = Some(cutover.link_of(held.path));
-                slots.push(self.pool.fill(super::worker::BATCH + index, held.frame, held.meta));
+                slots.push(self.pool.fill(BATCH + index, held.frame, held.meta));
             }
             let Some(link) = link else { return };
             let taken = self.send_now(link, &mut slots, now);

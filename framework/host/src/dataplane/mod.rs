@@ -4,12 +4,15 @@
 //! A frame's way: [`worker`] takes a batch from a capture instance or an endpoint into slots of the
 //! [`pool`], asks the core's `forward` once per frame, and queues it at the [`egress`]; the queues leave as
 //! batches. Signals of other nodes turn off into `signals`, pairs in a cut-over into `cutover`.
-//! The control plane talks to the worker through the [`mailbox`] between batches.
+//! The control plane talks to the worker through the [`mailbox`]; `commands` carries out what it says between
+//! batches.
 
+mod commands;
 mod cutover;
 pub mod egress;
 mod links;
 pub mod mailbox;
+mod nonces;
 pub mod pool;
 pub mod ports;
 mod signals;

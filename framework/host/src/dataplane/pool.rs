@@ -13,6 +13,13 @@ use crate::plugin::PoolRegion;
 pub const SLOT_SIZE: usize = 68 << 10;
 /// Bytes kept free before a frame.
 pub const HEADROOM: usize = 256;
+/// Frames per batch: from 32 on a boundary crossing is not measurable (reference figures in
+/// docs/decisions/001-plugin-abi.md).
+pub const BATCH: usize = 64;
+/// Slots for copies: floods, signals, frames out of a hold.
+pub const SCRATCH: usize = 64;
+/// Slots that a worker needs in its pool.
+pub const POOL_SLOTS: usize = BATCH + SCRATCH;
 
 /// A fixed number of slots. A slot is known by its number; its memory is reached through the pool only.
 /// Mapped for the rest of the process: plugins may have registered it with the kernel.

@@ -19,17 +19,12 @@ use vreserve_model::Timestamp;
 use super::cutover::Cutovers;
 use super::egress::{EgressQueue, weight_of};
 use super::links::LinkTable;
-use super::mailbox::{Collected, Command, Event, LinkSpec, Mailbox, MailboxSender, mailbox};
-use super::pool::SlotPool;
+use super::mailbox::{Command, Event, Mailbox, MailboxSender, mailbox};
+use super::nonces::Nonces;
+use super::pool::{BATCH, SCRATCH, SlotPool};
 use super::ports::{CapturePort, EndpointPort, Instance, PortChange};
 use super::sleep::Sleep;
 use crate::clock::Clock;
-
-/// Frames per batch: from 32 on a boundary crossing is not measurable (reference figures in
-/// docs/decisions/001-plugin-abi.md).
-pub(super) const BATCH: usize = 64;
-/// Slots for copies: floods, signals, frames out of a hold.
-pub(super) const SCRATCH: usize = 64;
 
 /// What a worker is made of.
 pub struct DataPlaneConfig {
@@ -44,9 +39,6 @@ pub struct DataPlaneConfig {
     /// A random secret.
     pub seed: u64,
 }
-
-/// Slots that a worker needs in its pool.
-pub const POOL_SLOTS: usize = BATCH + SCRATCH;
 
 /// A running worker.
 pub struct DataPlane {
@@ -128,19 +120,6 @@ fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<usize>> {
     index
 }
 
-/// Numbers that nobody off the path can guess: splitmix64 over a random secret.
-pub(super) struct Nonces(u64);
-
-impl Nonces {
-    pub(super) fn fresh(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 impl Worker {
     fn new(config: DataPlaneConfig, mailbox: Mailbox, events: UnboundedSender<Event>) -> Self {
         let DataPlaneConfig { pool, captures, endpoints, clock, seed } = config;
@@ -159,7 +138,7 @@ impl Worker {
             cutovers: Cutovers::default(),
             drops: DropCounters::default(),
             announced_drops: DropCounters::default(),
-            nonces: Nonces(seed.rotate_left(32)),
+            nonces: Nonces::new(seed.rotate_left(32)),
             clock,
             mailbox,
             events,
@@ -436,62 +415,5 @@ impl Worker {
         let ports = self.captures.iter().filter_map(|port| port.port.poll_at());
         let endpoints = self.endpoints.iter().filter_map(|port| port.port.poll_at());
         ports.chain(endpoints).chain(self.next_probe()).min().unwrap_or(Timestamp(u64::MAX))
-    }
-
-    fn handle_command(&mut self, command: Command, now: Timestamp) {
-        match command {
-            Command::AddLink { link, reply } => drop(reply.send(self.add_link(&link, now))),
-            Command::RemoveLink(id) => {
-                if let Some(entry) = self.links.remove(id) {
-                    self.endpoints[entry.endpoint].remove(entry.far);
-                }
-            }
-            Command::Install { rules, begin, retire } => {
-                self.flush(now);
-                self.forwarder.install(rules);
-                self.cutovers.retire(&retire);
-                self.cutovers.begin(begin, now);
-            }
-            Command::Release(id) => self.cutovers.release(id, now),
-            Command::Abandon(id) => self.cutovers.abandon(id, now),
-            Command::Prove(link) => self.begin_proof(link, now),
-            Command::ForgetGuest(guest) => self.forwarder.forget_guest(guest),
-            Command::Collect(reply) => drop(reply.send(self.collect(now))),
-            Command::Stop => {}
-        }
-    }
-
-    fn add_link(&mut self, link: &LinkSpec, now: Timestamp) -> Result<(), String> {
-        let index = self
-            .endpoints
-            .iter()
-            .position(|endpoint| endpoint.endpoint() == link.endpoint)
-            .ok_or_else(|| format!("this node has no endpoint {}", link.endpoint))?;
-        let far = self.endpoints[index].add(link).map_err(|failure| failure.to_string())?;
-        self.links.add(link.id, link.class, index, far, now);
-        Ok(())
-    }
-
-    fn collect(&mut self, now: Timestamp) -> Collected {
-        let mut cells = Vec::new();
-        let other = self.forwarder.poll_counters(now, &mut cells);
-        let guests = self.forwarder.guests().iter().map(|(guest, ingress)| match ingress {
-            Ingress::Interface(interface) => (guest, Some(interface)),
-            Ingress::Link(_) => (guest, None),
-        });
-        Collected {
-            other,
-            cells,
-            drops: self.drops.clone(),
-            cache: self.forwarder.stats(),
-            links: self.links.status(now),
-            ports: self
-                .captures
-                .iter()
-                .map(|port| port.port.status())
-                .chain(self.endpoints.iter().map(|endpoint| endpoint.port.status()))
-                .collect(),
-            guests: guests.collect(),
-        }
     }
 }

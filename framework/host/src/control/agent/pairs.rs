@@ -121,7 +121,9 @@ impl Agent {
             Some(link) => self.pairs.insert(moving.pair, PairState::On(link)),
             None => self.pairs.remove(&moving.pair),
         };
-        let begin = self.reconcile(moving.pair);
+        // A way that has just failed is not tried again before the lead says so.
+        let is_settled = reason.is_some() && self.wanted_way(moving.pair) == moving.to;
+        let begin = if is_settled { None } else { self.reconcile(moving.pair) };
         self.install(begin.into_iter().collect(), vec![id]);
         let (source, destination) = moving.pair;
         self.tell_switched(

@@ -1,0 +1,66 @@
+//! What the control plane tells the worker, carried out between two batches.
+
+use vreserve_core::ids::Ingress;
+use vreserve_model::Timestamp;
+
+use super::mailbox::{Collected, Command, LinkSpec};
+use super::worker::Worker;
+
+impl Worker {
+    pub(super) fn handle_command(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::AddLink { link, reply } => drop(reply.send(self.add_link(&link, now))),
+            Command::RemoveLink(id) => {
+                if let Some(entry) = self.links.remove(id) {
+                    self.endpoints[entry.endpoint].remove(entry.far);
+                }
+            }
+            Command::Install { rules, begin, retire } => {
+                self.flush(now);
+                self.forwarder.install(rules);
+                self.cutovers.retire(&retire);
+                self.cutovers.begin(begin, now);
+            }
+            Command::Release(id) => self.cutovers.release(id, now),
+            Command::Abandon(id) => self.cutovers.abandon(id, now),
+            Command::Prove(link) => self.begin_proof(link, now),
+            Command::ForgetGuest(guest) => self.forwarder.forget_guest(guest),
+            Command::Collect(reply) => drop(reply.send(self.collect(now))),
+            Command::Stop => {}
+        }
+    }
+
+    fn add_link(&mut self, link: &LinkSpec, now: Timestamp) -> Result<(), String> {
+        let index = self
+            .endpoints
+            .iter()
+            .position(|endpoint| endpoint.endpoint() == link.endpoint)
+            .ok_or_else(|| format!("this node has no endpoint {}", link.endpoint))?;
+        let far = self.endpoints[index].add(link).map_err(|failure| failure.to_string())?;
+        self.links.add(link.id, link.class, index, far, now);
+        Ok(())
+    }
+
+    fn collect(&mut self, now: Timestamp) -> Collected {
+        let mut cells = Vec::new();
+        let other = self.forwarder.poll_counters(now, &mut cells);
+        let guests = self.forwarder.guests().iter().map(|(guest, ingress)| match ingress {
+            Ingress::Interface(interface) => (guest, Some(interface)),
+            Ingress::Link(_) => (guest, None),
+        });
+        Collected {
+            other,
+            cells,
+            drops: self.drops.clone(),
+            cache: self.forwarder.stats(),
+            links: self.links.status(now),
+            ports: self
+                .captures
+                .iter()
+                .map(|port| port.port.status())
+                .chain(self.endpoints.iter().map(|endpoint| endpoint.port.status()))
+                .collect(),
+            guests: guests.collect(),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The agent against a worker that the test plays: what it tells the data plane, what it tells the lead.
+//!
+//! lead (test) ──DownMessage──▶ agent ──Command──▶ worker (test)
+//!             ◀──UpMessage───        ◀──Event────
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use vreserve::clock::Clock;
+use vreserve::control::agent::{Agent, AgentChannels, AgentConfig};
+use vreserve::control::events::EventLog;
+use vreserve::control::messages::{DownMessage, UpMessage};
+use vreserve::dataplane::mailbox::{Collected, Command, CutoverSpec, Event, Mailbox, mailbox};
+use vreserve::plugin::{HostServices, InferInstance, PluginKind};
+use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
+use vreserve_core::liveness::LinkHealth;
+use vreserve_core::overlay::{NodeOverlay, OverlayLink, PairWay};
+use vreserve_core::rules::{Action, RuleSet, StarRole};
+use vreserve_core::switch::{AbortReason, SwitchEnd, SwitchOutcome};
+use vreserve_model::MacAddr;
+
+const STAR: LinkId = LinkId(1 << 32);
+const CIRCUIT: LinkId = LinkId((1 << 32) + 1);
+const SOURCE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const DESTINATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+
+struct World {
+    down: mpsc::Sender<DownMessage>,
+    up: mpsc::UnboundedReceiver<UpMessage>,
+    data: mpsc::UnboundedSender<Event>,
+    worker: Mailbox,
+    _questions: mpsc::Sender<vreserve::control::agent::Question>,
+    state: tempfile::TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        Self::start_in(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn start_in(state: tempfile::TempDir) -> Self {
+        let (worker, mailbox) = mailbox().expect("an event descriptor");
+        let services = HostServices::new(state.path());
+        let host = services.instance(PluginKind::Infer, "vttif", None);
+        let infer = InferInstance::open(vreserve_infer_vttif::plugin(), &host, "{}").expect("it opens");
+        let (up_sender, up) = mpsc::unbounded_channel();
+        let (down, down_receiver) = mpsc::channel(16);
+        let (data, data_receiver) = mpsc::unbounded_channel();
+        let (questions, question_receiver) = mpsc::channel(1);
+        let config = AgentConfig {
+            role: StarRole::Leaf,
+            interfaces: vec![(InterfaceId(0), "guests".into())],
+            static_links: Vec::new(),
+            infer,
+            report_interval: Duration::from_secs(3600),
+            worker,
+            events: EventLog::default(),
+            clock: Clock::start(),
+            state_dir: state.path().to_owned(),
+        };
+        let channels =
+            AgentChannels { down: down_receiver, data: data_receiver, questions: question_receiver };
+        tokio::spawn(Agent::new(config, up_sender).run(channels));
+        World { down, up, data, worker: mailbox, _questions: questions, state }
+    }
+
+    /// The next command that is not a collection; links are added as asked.
+    async fn command(&mut self) -> Command {
+        loop {
+            match self.worker.poll() {
+                Some(Command::Collect(reply)) => drop(reply.send(Collected::default())),
+                Some(Command::AddLink { link, reply }) => {
+                    drop(reply.send(Ok(())));
+                    let (reply, _) = tokio::sync::oneshot::channel();
+                    return Command::AddLink { link, reply };
+                }
+                Some(command) => return command,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    async fn added(&mut self) -> LinkId {
+        match self.command().await {
+            Command::AddLink { link, .. } => link.id,
+            _ => panic!("expected a link to be added"),
+        }
+    }
+
+    async fn installed(&mut self) -> (std::sync::Arc<RuleSet>, Vec<CutoverSpec>, Vec<SwitchId>) {
+        match self.command().await {
+            Command::Install { rules, begin, retire } => (rules, begin, retire),
+            _ => panic!("expected rules to be installed"),
+        }
+    }
+
+    /// The next message that is not a report.
+    async fn told(&mut self) -> UpMessage {
+        loop {
+            match self.up.recv().await.expect("the agent runs") {
+                UpMessage::Report(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    async fn send(&self, overlay: NodeOverlay) {
+        self.down.send(DownMessage::Overlay(overlay)).await.expect("the agent runs");
+    }
+
+    /// Brings the agent up to a pair on its circuit.
+    async fn carrying() -> Self {
+        let mut world = World::start();
+        world.installed().await;
+        world.told().await;
+        world.send(overlay(1, &[SOURCE])).await;
+        assert_eq!((world.added().await, world.added().await), (STAR, CIRCUIT));
+        let (_, begin, _) = world.installed().await;
+        assert!(matches!(world.told().await, UpMessage::Applied { revision: 1, error: None }));
+        world.end(begin[0].switch.id, SwitchEnd::Completed);
+        world.installed().await;
+        assert!(matches!(world.told().await, UpMessage::Switched { revision: 1, .. }));
+        world
+    }
+
+    fn end(&self, id: SwitchId, end: SwitchEnd) {
+        let outcome = SwitchOutcome {
+            end,
+            held_frames: 3,
+            held_bytes: 300,
+            held_for: Duration::from_millis(4),
+            barriers: 1,
+            dropped: 0,
+        };
+        self.data.send(Event::CutoverEnded(id, outcome)).expect("the agent runs");
+    }
+}
+
+fn link(id: LinkId, class: LinkClass, far_address: &str) -> OverlayLink {
+    OverlayLink {
+        id,
+        class,
+        far_node: "far".into(),
+        endpoint: "internet".into(),
+        far_address: far_address.into(),
+    }
+}
+
+/// A part with a star link and a circuit, and the pair on the circuit for each source given.
+fn overlay(revision: u64, sources: &[MacAddr]) -> NodeOverlay {
+    NodeOverlay {
+        revision,
+        links: vec![
+            link(STAR, LinkClass::Star, "192.0.2.1:4789"),
+            link(CIRCUIT, LinkClass::Circuit, "10.10.0.2:4789"),
+        ],
+        pairs: sources
+            .iter()
+            .map(|source| PairWay { source: *source, destination: DESTINATION, link: CIRCUIT })
+            .collect(),
+        guests: Vec::new(),
+    }
+}
+
+fn actions(rules: &RuleSet) -> Vec<Action> {
+    rules.rules().map(|rule| rule.action).collect()
+}
+
+#[tokio::test]
+async fn a_pair_is_held_while_it_moves_and_sent_on_the_circuit_afterwards() {
+    let mut world = World::start();
+    world.installed().await;
+    world.told().await;
+    world.send(overlay(1, &[SOURCE])).await;
+    assert_eq!((world.added().await, world.added().await), (STAR, CIRCUIT));
+    let (rules, begin, _) = world.installed().await;
+    let id = begin[0].switch.id;
+    assert_eq!(actions(&rules), [Action::Hold(id)]);
+    assert_eq!(begin[0].star, STAR);
+    world.end(id, SwitchEnd::Completed);
+    let (rules, begin, retire) = world.installed().await;
+    assert_eq!(actions(&rules), [Action::Send(CIRCUIT)]);
+    assert!(begin.is_empty());
+    assert_eq!(retire, [id]);
+    assert!(matches!(world.told().await, UpMessage::Applied { revision: 1, error: None }));
+    let UpMessage::Switched { outcomes, .. } = world.told().await else { panic!("expected the outcome") };
+    assert_eq!((outcomes[0].aborted.clone(), outcomes[0].held_frames), (None, 3));
+}
+
+#[tokio::test]
+async fn a_dead_circuit_sends_its_pairs_to_the_star_before_anybody_is_asked() {
+    let mut world = World::carrying().await;
+    world.data.send(Event::Health(CIRCUIT, LinkHealth::Down)).unwrap();
+    let (rules, begin, _) = world.installed().await;
+    assert!(actions(&rules).is_empty() && begin.is_empty(), "no rule but the star's flood is left");
+    assert_eq!(world.told().await, UpMessage::LinkState { link: CIRCUIT, up: false });
+}
+
+#[tokio::test]
+async fn a_pair_goes_back_to_the_star_through_a_cut_over() {
+    let mut world = World::carrying().await;
+    world.send(overlay(2, &[])).await;
+    let (rules, begin, _) = world.installed().await;
+    assert_eq!(actions(&rules), [Action::Hold(begin[0].switch.id)]);
+    assert_eq!(begin[0].switch.circuit, CIRCUIT, "the barrier is answered over the circuit both ways");
+    world.end(begin[0].switch.id, SwitchEnd::Completed);
+    let (rules, _, _) = world.installed().await;
+    assert!(actions(&rules).is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_cut_over_is_reported_and_not_repeated_by_itself() {
+    let mut world = World::start();
+    world.installed().await;
+    world.told().await;
+    world.send(overlay(1, &[SOURCE])).await;
+    assert_eq!((world.added().await, world.added().await), (STAR, CIRCUIT));
+    let (_, begin, _) = world.installed().await;
+    world.end(begin[0].switch.id, SwitchEnd::Aborted(AbortReason::NoAcknowledgement));
+    let (rules, begin, _) = world.installed().await;
+    assert!(actions(&rules).is_empty() && begin.is_empty());
+    assert!(matches!(world.told().await, UpMessage::Applied { .. }));
+    let UpMessage::Switched { outcomes, .. } = world.told().await else { panic!("expected the outcome") };
+    assert!(outcomes[0].aborted.is_some());
+}
+
+#[tokio::test]
+async fn a_removed_link_takes_its_pairs_to_the_star_at_once() {
+    let mut world = World::carrying().await;
+    let mut without = overlay(2, &[]);
+    without.links.truncate(1);
+    world.send(without).await;
+    let (rules, begin, _) = world.installed().await;
+    assert!(actions(&rules).is_empty() && begin.is_empty());
+    assert!(matches!(world.command().await, Command::RemoveLink(CIRCUIT)));
+}
+
+#[tokio::test]
+async fn an_address_is_free_before_another_link_takes_it() {
+    let mut world = World::carrying().await;
+    let later = LinkId(2 << 32);
+    let mut renumbered = overlay(2, &[]);
+    renumbered.links = vec![link(later, LinkClass::Star, "192.0.2.1:4789")];
+    world.send(renumbered).await;
+    world.installed().await;
+    assert!(matches!(world.command().await, Command::RemoveLink(STAR)));
+    assert_eq!(world.added().await, later);
+}
+
+#[tokio::test]
+async fn a_node_boots_with_the_star_it_last_knew() {
+    let World { state, .. } = World::carrying().await;
+    let mut world = World::start_in(state);
+    assert_eq!(world.added().await, STAR);
+    let (rules, _, _) = world.installed().await;
+    assert_eq!(rules.class_of(STAR), Some(LinkClass::Star));
+    assert_eq!(rules.class_of(CIRCUIT), None, "whether a circuit still exists only the lead can say");
+}
