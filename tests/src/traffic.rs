@@ -84,38 +84,47 @@ pub fn connect(world: &World, from: &str, to: &str, port: u16) -> (TcpStream, Tc
     (near, listener.accept().expect("somebody has connected").0)
 }
 
-/// Bits per second into a guest between two looks, as the guest's own kernel counts.
+/// What comes in at an interface, as the member's own kernel counts.
 #[derive(Debug)]
 pub struct Meter<'a> {
     world: &'a World,
-    guest: &'a str,
+    member: &'a str,
+    interface: &'a str,
     since: Instant,
     received: u64,
 }
 
 impl<'a> Meter<'a> {
-    /// Begins now.
-    pub fn start(world: &'a World, guest: &'a str) -> Self {
-        Self { world, guest, since: Instant::now(), received: received(world.lab(), guest) }
+    /// Begins now, at an interface of a member.
+    pub fn start(world: &'a World, member: &'a str, interface: &'a str) -> Self {
+        let received = received(world.lab(), member, interface);
+        Self { world, member, interface, since: Instant::now(), received }
     }
 
     /// Octets since the beginning.
     pub fn octets(&self) -> u64 {
-        received(self.world.lab(), self.guest) - self.received
+        received(self.world.lab(), self.member, self.interface) - self.received
     }
 
     /// Bits per second since the beginning.
     pub fn rate(&self) -> f64 {
         self.octets() as f64 * 8.0 / self.since.elapsed().as_secs_f64()
     }
+
+    /// Waits until so many octets have come in.
+    #[track_caller]
+    pub fn wait_for(&self, octets: u64) {
+        let what = format!("{octets} octets come in at {} of {}", self.interface, self.member);
+        wait::until_true(&what, Duration::from_secs(30), || self.octets() >= octets);
+    }
 }
 
-/// Octets that a guest's `eth0` has received.
-fn received(lab: &Lab, guest: &str) -> u64 {
-    // /proc/thread-self, not /proc/self: only the thread is in the guest's namespace.
-    let table = lab.inside(guest, || std::fs::read_to_string("/proc/thread-self/net/dev"));
-    let table = table.expect("the guest has a namespace").expect("every namespace has the table");
-    let counters = table.lines().find_map(|line| line.trim().strip_prefix("eth0:"));
+/// Octets that an interface has received.
+fn received(lab: &Lab, member: &str, interface: &str) -> u64 {
+    // /proc/thread-self, not /proc/self: only the thread is in the member's namespace.
+    let table = lab.inside(member, || std::fs::read_to_string("/proc/thread-self/net/dev"));
+    let table = table.expect("the member has a namespace").expect("every namespace has the table");
+    let counters = table.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
     let first = counters.and_then(|counters| counters.split_ascii_whitespace().next()?.parse().ok());
-    first.expect("the guest has an eth0")
+    first.expect("the member has this interface")
 }

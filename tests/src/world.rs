@@ -1,4 +1,7 @@
-//! A lab with running daemons, an ODIN server, and everything a scenario asks of them.
+//! A lab with running daemons and an ODIN server: from its beginning to its end.
+
+mod ask;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,22 +9,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
 use vreserve::api::{Request, client};
-use vreserve::control::lead::{ReservationsView, TopologyView};
-use vreserve_core::lead::{CircuitStatus, Phase};
 use vreserve_model::MacAddr;
-use vreserve_testbed::{Lab, LabSpec, Role};
+use vreserve_testbed::{Lab, LabSpec};
 
 use crate::binaries::{program, require_plugins};
 use crate::daemon::{Daemon, print_log};
 use crate::node_config::{Keys, Site, socket};
-use crate::ping::Ping;
 use crate::setup::{Client, Setup};
 use crate::wait;
+use reach::exec;
 
 const PLUGINS: [&str; 5] = ["capture-iouring", "link-udp", "infer-vttif", "adapt-vadapt", "reserve-odin"];
 /// Starting, joining and the first answered probes take well under two seconds on an idle machine.
@@ -139,92 +139,6 @@ impl World {
         self.odin.kill();
     }
 
-    /// Waits until every running node has joined and every star link is up, and backends have been asked.
-    #[track_caller]
-    pub fn wait_until_ready(&self) {
-        let expected = self.daemons.len();
-        wait::until_true("all nodes joined", READY, || {
-            self.try_ask::<TopologyView>(&self.proxy, &Request::Topology)
-                .is_some_and(|topology| topology.nodes.len() == expected)
-        });
-        for node in self.daemons.keys() {
-            wait::until_true("star links up", READY, || self.is_star_up(node, expected));
-        }
-        wait::until_true("backends asked", READY, || {
-            let asked = |reason: &Option<String>| reason.as_deref() != Some("not asked yet");
-            self.reservations().backends.iter().all(|backend| asked(&backend.reason))
-        });
-    }
-
-    fn is_star_up(&self, node: &str, nodes: usize) -> bool {
-        let Some(links) = self.try_ask::<Vec<Value>>(node, &Request::Links) else { return false };
-        let star = links.iter().filter(|link| link["class"] == "star");
-        let up = star.filter(|link| link["health"] == "up").count();
-        up == if node == self.proxy { nodes - 1 } else { 1 }
-    }
-
-    /// A daemon's answer; none if it does not answer.
-    pub fn try_ask<T: serde::de::DeserializeOwned>(&self, node: &str, request: &Request) -> Option<T> {
-        client::ask_as(&self.socket(node), request).ok()
-    }
-
-    /// A daemon's answer as JSON.
-    #[track_caller]
-    pub fn ask(&self, node: &str, request: &Request) -> Value {
-        match client::ask(&self.socket(node), request) {
-            Ok(answer) => answer,
-            Err(error) => panic!("{node} does not answer {request:?}: {error}"),
-        }
-    }
-
-    /// A node's count of frames dropped for a reason.
-    #[track_caller]
-    pub fn drops(&self, node: &str, reason: &str) -> u64 {
-        self.ask(node, &Request::Status)["drops"][reason].as_u64().unwrap_or(0)
-    }
-
-    /// A plugin's counter, as `kind.instance.counter`.
-    #[track_caller]
-    pub fn counter(&self, node: &str, counter: &str) -> u64 {
-        self.ask(node, &Request::Status)["counters"][counter].as_u64().unwrap_or(0)
-    }
-
-    /// What the lead has reserved.
-    #[track_caller]
-    pub fn reservations(&self) -> ReservationsView {
-        let answer = self.ask(&self.proxy, &Request::Reservations);
-        serde_json::from_value(answer).expect("the lead answers in its own types")
-    }
-
-    /// What the lead believes of the traffic.
-    #[track_caller]
-    pub fn topology(&self) -> TopologyView {
-        let answer = self.ask(&self.proxy, &Request::Topology);
-        serde_json::from_value(answer).expect("the lead answers in its own types")
-    }
-
-    /// The events of the lead so far.
-    #[track_caller]
-    pub fn events(&self) -> Vec<Value> {
-        let socket = self.socket(&self.proxy);
-        let lines = client::events(&socket, false).expect("the lead answers");
-        lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
-    }
-
-    /// Events of one name, oldest first.
-    #[track_caller]
-    pub fn events_named(&self, name: &str) -> Vec<Value> {
-        self.events().into_iter().filter(|event| event["event"] == name).collect()
-    }
-
-    /// Waits until a circuit carries, and returns it.
-    #[track_caller]
-    pub fn wait_until_carrying(&self, bound: Duration) -> CircuitStatus {
-        wait::until("a circuit carries", bound, || {
-            self.reservations().circuits.into_iter().find(|circuit| circuit.phase == Phase::Carrying)
-        })
-    }
-
     /// Whether ODIN has no path.
     #[track_caller]
     pub fn is_odin_dark(&self) -> bool {
@@ -240,42 +154,6 @@ impl World {
         let mut client = Command::new(program("oclient"));
         client.args(arguments).env("ODIN_SERVER", odin_socket(self.dir.path()));
         client.output().expect("the program is there")
-    }
-
-    /// Runs a command line in a member's namespace to its end.
-    ///
-    /// # Panics
-    /// If it fails.
-    #[track_caller]
-    pub fn exec(&self, member: &str, words: &[&str]) -> String {
-        exec(self.lab(), member, words)
-    }
-
-    /// Pings from one guest an address that need not be a guest's, five times a second.
-    pub fn ping_address(&self, from: &str, to: &str, count: usize) -> Ping {
-        let count = count.to_string();
-        let mut ping = Command::new("ping");
-        ping.args(["-n", "-c", &count, "-i", "0.2", "-W", "2", to]);
-        Ping::of(&self.lab().exec(from, &mut ping).expect("ping runs"))
-    }
-
-    /// Pings from one guest another, five times a second.
-    pub fn ping(&self, from: &str, to: &str, count: usize) -> Ping {
-        self.ping_address(from, &self.address(to).to_string(), count)
-    }
-
-    /// Asserts that two guests reach each other, each reply coming once. Ping gives the first requests a
-    /// second chance: the guests may still be learned.
-    #[track_caller]
-    pub fn assert_reachable(&self, from: &str, to: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let ping = self.ping(from, to, 3);
-            if ping.is_perfect() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{from} does not reach {to}:\n{}", ping.text);
-        }
     }
 }
 
@@ -311,14 +189,6 @@ impl World {
     }
 }
 
-#[track_caller]
-fn exec(lab: &Lab, member: &str, words: &[&str]) -> String {
-    let output = lab.exec(member, Command::new(words[0]).args(&words[1..])).expect("the program starts");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{words:?} in {member}: {out}{err}");
-    out.into_owned()
-}
-
 fn odin_socket(dir: &Path) -> PathBuf {
     dir.join("odin.sock")
 }
@@ -347,7 +217,6 @@ fn write_configs(lab: &Lab, dir: &Path, setup: &Setup) -> BTreeMap<String, PathB
     };
     let odin = odin_socket(dir);
     let site = Site { lab: lab.spec(), setup, dir, keys: &keys, client: client.as_deref(), odin: &odin };
-    debug_assert_eq!(hosts.iter().filter(|host| host.role == Role::Proxy).count(), 1);
     hosts.iter().map(|host| (host.name.clone(), site.write(host))).collect()
 }
 

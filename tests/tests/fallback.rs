@@ -131,3 +131,30 @@ fn a_pair_whose_lightpath_dies_is_back_on_the_star_at_once_and_gets_another() {
     });
     world.assert_reachable("a1", "b1");
 }
+
+#[test]
+fn a_server_that_dies_costs_no_frame_and_what_cannot_be_given_back_is_shown() {
+    if skip::is_skipped("fallback, dead server", &["iperf3", "ping"]) {
+        return;
+    }
+    let adapt =
+        "max_links = 4\nmin_hold = \"2s\"\nrelease_after = \"1s\"\nrelease_below = \"6mbit\"\n".to_owned();
+    let mut world = World::start(&Setup { lab: PAIR.to_owned(), adapt, ..Setup::default() });
+    world.assert_reachable("a1", "b1");
+    let load = Iperf::between(&world, "a1", "b1", 5201, &LOAD);
+    world.wait_until_carrying(REASON);
+    let gauge = Gauge::start(&world, "a1", "b1");
+    world.kill_odin();
+    gauge.wait_for(500);
+    drop(load);
+    // Thousand small datagrams a second are too little to keep the circuit: the pair goes back to the star.
+    wait::until_true("giving back has failed", REASON, || {
+        !world.events_named("reservation_call_failed").is_empty()
+    });
+    gauge.wait_for(500);
+    let tally = gauge.finish();
+    assert_eq!((tally.lost, tally.reordered), (0, 0), "{tally:?}");
+    let failed = world.events_named("reservation_call_failed");
+    let reason = failed[0]["reason"].as_str().unwrap();
+    assert!(shown_reservations(&world).contains(reason), "{reason:?} is not shown");
+}

@@ -47,12 +47,8 @@ fn a_pair_leaves_the_commodity_network_for_a_faster_lightpath_and_gives_it_back(
     let optical = Sniff::start(&world, "omninet", "h-alpha", &filter);
 
     let iperf = Iperf::between(&world, "a1", "b1", 5201, &[]);
-    wait::until_true("iperf3 sends", Duration::from_secs(10), || {
-        let meter = Meter::start(&world, "b1");
-        std::thread::sleep(Duration::from_millis(100));
-        meter.octets() > 100_000
-    });
-    let before = Meter::start(&world, "b1");
+    Meter::start(&world, "b1", "eth0").wait_for(100_000);
+    let before = Meter::start(&world, "b1", "eth0");
     wait::until_true("ODIN has been asked", TO_LIGHTPATH, || {
         !world.events_named("reservation_active").is_empty()
     });
@@ -60,7 +56,7 @@ fn a_pair_leaves_the_commodity_network_for_a_faster_lightpath_and_gives_it_back(
     let circuit = world.wait_until_carrying(TO_LIGHTPATH);
     assert_eq!((circuit.link.a.as_str(), circuit.link.z.as_str()), ("alpha", "beta"));
     assert_eq!(circuit.state, ReservationState::Active);
-    let after = Meter::start(&world, "b1");
+    let after = Meter::start(&world, "b1", "eth0");
     std::thread::sleep(Duration::from_secs(3));
     let after = after.rate();
     drop(iperf);
