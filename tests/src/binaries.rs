@@ -11,10 +11,25 @@ pub fn directory() -> PathBuf {
     if let Some(directory) = std::env::var_os(VARIABLE) {
         return directory.into();
     }
+    build_directory()
+}
+
+/// A shared object that this crate's examples are built into: a plugin for tests only.
+///
+/// # Panics
+/// If it has not been built.
+pub fn fixture(name: &str) -> PathBuf {
+    let path = build_directory().join("examples").join(format!("lib{name}.so"));
+    assert!(path.is_file(), "{} is missing: cargo build -p vreserve-tests --examples", path.display());
+    path
+}
+
+/// Above the test's own directory, `deps`; a program of this crate is there itself.
+fn build_directory() -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a file");
-    let is_build = |dir: &&std::path::Path| dir.join("vreserve").is_file() || dir.ends_with("debug");
-    let found = own.ancestors().skip(1).find(is_build);
-    found.expect("a test runs in a build directory").to_owned()
+    let directory = own.parent().expect("a file is in a directory");
+    let found = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    found.expect("`deps` is in the build directory").to_owned()
 }
 
 /// A program under test.

@@ -19,7 +19,7 @@ pub mod traffic;
 pub mod wait;
 mod world;
 
-pub use binaries::{directory, program};
+pub use binaries::{directory, fixture, program};
 pub use node_config::Keys;
 pub use ping::Ping;
 pub use setup::{Client, PAIR, Setup};

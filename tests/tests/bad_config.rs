@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use vreserve::api::{Request, client};
-use vreserve_tests::{Keys, directory, program, wait};
+use vreserve_tests::{Keys, directory, fixture, program, wait};
 
 const TAP: &str = "vrbadcfg0";
 
@@ -231,10 +231,8 @@ fn broken_plugins_that_are_not_required_are_named_in_one_line_and_the_rest_runs(
 
 #[test]
 fn a_plugin_that_panics_at_its_start_is_named_and_the_rest_runs() {
-    let fixture = directory().join("examples/libadapt_panics.so");
-    assert!(fixture.is_file(), "{} is missing: cargo build -p vreserve-tests --examples", fixture.display());
     let site = Site::new();
-    put(&site, "adapt-panics", &fs::read(fixture).unwrap());
+    put(&site, "adapt-panics", &fs::read(fixture("adapt_panics")).unwrap());
     let running = site.start("[adapt.x]\nuse = \"adapt-panics\"\nrequired = false\n");
     let reason = running.reason("adapt");
     assert!(reason.contains("panic") && reason.contains("no planner today"), "{reason:?}");
