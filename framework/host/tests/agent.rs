@@ -108,16 +108,23 @@ impl World {
         self.down.send(DownMessage::Overlay(overlay)).await.expect("the agent runs");
     }
 
-    /// Brings the agent up to a pair on its circuit.
-    async fn carrying() -> Self {
+    /// Brings the agent up to a pair that moves onto its circuit.
+    async fn moving() -> (Self, std::sync::Arc<RuleSet>, CutoverSpec) {
         let mut world = World::start();
         world.installed().await;
         world.told().await;
         world.send(overlay(1, &[SOURCE])).await;
         assert_eq!((world.added().await, world.added().await), (STAR, CIRCUIT));
-        let (_, begin, _) = world.installed().await;
+        let (rules, begin, _) = world.installed().await;
         assert!(matches!(world.told().await, UpMessage::Applied { revision: 1, error: None }));
-        world.end(begin[0].switch.id, SwitchEnd::Completed);
+        let [cutover] = begin.try_into().expect("one pair, one cut-over");
+        (world, rules, cutover)
+    }
+
+    /// Brings the agent up to a pair on its circuit.
+    async fn carrying() -> Self {
+        let (mut world, _, cutover) = World::moving().await;
+        world.end(cutover.switch.id, SwitchEnd::Completed);
         world.installed().await;
         assert!(matches!(world.told().await, UpMessage::Switched { revision: 1, .. }));
         world
@@ -168,21 +175,15 @@ fn actions(rules: &RuleSet) -> Vec<Action> {
 
 #[tokio::test]
 async fn a_pair_is_held_while_it_moves_and_sent_on_the_circuit_afterwards() {
-    let mut world = World::start();
-    world.installed().await;
-    world.told().await;
-    world.send(overlay(1, &[SOURCE])).await;
-    assert_eq!((world.added().await, world.added().await), (STAR, CIRCUIT));
-    let (rules, begin, _) = world.installed().await;
-    let id = begin[0].switch.id;
+    let (mut world, rules, cutover) = World::moving().await;
+    let id = cutover.switch.id;
     assert_eq!(actions(&rules), [Action::Hold(id)]);
-    assert_eq!(begin[0].star, STAR);
+    assert_eq!(cutover.star, STAR);
     world.end(id, SwitchEnd::Completed);
     let (rules, begin, retire) = world.installed().await;
     assert_eq!(actions(&rules), [Action::Send(CIRCUIT)]);
     assert!(begin.is_empty());
     assert_eq!(retire, [id]);
-    assert!(matches!(world.told().await, UpMessage::Applied { revision: 1, error: None }));
     let UpMessage::Switched { outcomes, .. } = world.told().await else { panic!("expected the outcome") };
     assert_eq!((outcomes[0].aborted.clone(), outcomes[0].held_frames), (None, 3));
 }
@@ -210,16 +211,10 @@ async fn a_pair_goes_back_to_the_star_through_a_cut_over() {
 
 #[tokio::test]
 async fn a_failed_cut_over_is_reported_and_not_repeated_by_itself() {
-    let mut world = World::start();
-    world.installed().await;
-    world.told().await;
-    world.send(overlay(1, &[SOURCE])).await;
-    assert_eq!((world.added().await, world.added().await), (STAR, CIRCUIT));
-    let (_, begin, _) = world.installed().await;
-    world.end(begin[0].switch.id, SwitchEnd::Aborted(AbortReason::NoAcknowledgement));
+    let (mut world, _, cutover) = World::moving().await;
+    world.end(cutover.switch.id, SwitchEnd::Aborted(AbortReason::NoAcknowledgement));
     let (rules, begin, _) = world.installed().await;
     assert!(actions(&rules).is_empty() && begin.is_empty());
-    assert!(matches!(world.told().await, UpMessage::Applied { .. }));
     let UpMessage::Switched { outcomes, .. } = world.told().await else { panic!("expected the outcome") };
     assert!(outcomes[0].aborted.is_some());
 }
