@@ -10,13 +10,14 @@ use nix::unistd::geteuid;
 use crate::run;
 
 /// A program and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("bridge", "iproute2"),
     ("iperf3", "iperf3"),
     ("tcpdump", "tcpdump"),
     ("ethtool", "ethtool"),
+    ("ping", "iputils-ping"),
 ];
 
 /// Where system programs are; root's PATH may lack the sbin directories.
