@@ -121,10 +121,10 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     tokio::spawn(api.run(listener));
     tracing::info!(node = config.node.name, "started");
 
-    wait_for_stop(lead, agent).await?;
+    let outcome = wait_for_stop(lead, agent).await;
     drop(std::fs::remove_file(&config.node.socket));
     plane.stop();
-    Ok(())
+    outcome
 }
 
 /// Waits for the first signal, gives everything back, and returns.
@@ -137,7 +137,7 @@ async fn wait_for_stop(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        _ = agent => tracing::error!("the agent has ended; stopping"),
+        _ = agent => return Err(StartFailure::Other(anyhow::anyhow!("the data plane or its agent has ended"))),
     }
     tracing::info!("stopping");
     let Some(lead) = lead else { return Ok(()) };
