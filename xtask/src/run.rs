@@ -9,6 +9,32 @@ use anyhow::{Context, bail};
 /// How a line says that something was left out; the rest of the line is what and why.
 const SKIPPED: &str = "SKIPPED:";
 
+/// What a run of tests reported of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reported {
+    /// Tests that passed, as the runner counts them.
+    pub(crate) passed: u64,
+    /// What was left out, and why.
+    pub(crate) skipped: Vec<String>,
+}
+
+impl Reported {
+    /// Adds another run's.
+    pub(crate) fn add(&mut self, other: Reported) {
+        self.passed += other.passed;
+        self.skipped.extend(other.skipped);
+    }
+
+    fn read(&mut self, line: &str) {
+        if let Some((_, what)) = line.split_once(SKIPPED) {
+            self.skipped.push(what.trim().to_owned());
+        }
+        let passed = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(" passed;"));
+        let count = passed.and_then(|(before, _)| before.rsplit(' ').next()?.parse::<u64>().ok());
+        self.passed += count.unwrap_or(0);
+    }
+}
+
 /// The workspace, wherever the command was called from.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
@@ -41,27 +67,27 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command in the open and returns what its lines reported as skipped.
+/// Runs a command in the open and returns what its lines reported.
 ///
 /// # Errors
 /// If it cannot be started or fails.
-pub(crate) fn run_tests(command: &mut Command) -> anyhow::Result<Vec<String>> {
+pub(crate) fn run_tests(command: &mut Command) -> anyhow::Result<Reported> {
     let line = announce(command);
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("start `{line}`"))?;
     let out = child.stdout.take().expect("standard output is piped");
     let err = child.stderr.take().expect("standard error is piped");
-    let skipped = std::thread::scope(|scope| {
+    let reported = std::thread::scope(|scope| {
         let out = scope.spawn(move || pass_on(out, std::io::stdout()));
-        let mut skipped = pass_on(err, std::io::stderr());
-        skipped.extend(out.join().expect("passing lines on does not panic"));
-        skipped
+        let mut reported = pass_on(err, std::io::stderr());
+        reported.add(out.join().expect("passing lines on does not panic"));
+        reported
     });
     let status = child.wait().with_context(|| format!("wait for `{line}`"))?;
     if !status.success() {
         bail!("`{line}` failed: {status}");
     }
-    Ok(skipped)
+    Ok(reported)
 }
 
 fn announce(command: &Command) -> String {
@@ -72,18 +98,16 @@ fn announce(command: &Command) -> String {
     line
 }
 
-/// Copies line by line, and keeps what was skipped.
-fn pass_on(from: impl Read, mut to: impl Write) -> Vec<String> {
-    let mut skipped = Vec::new();
+/// Copies line by line, and keeps what the lines report.
+fn pass_on(from: impl Read, mut to: impl Write) -> Reported {
+    let mut reported = Reported::default();
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         // Nobody may be reading any more; the tests go on all the same.
         let _ = writeln!(to, "{line}");
-        if let Some((_, what)) = line.split_once(SKIPPED) {
-            skipped.push(what.trim().to_owned());
-        }
+        reported.read(&line);
     }
-    skipped
+    reported
 }
 
 #[cfg(test)]
@@ -91,11 +115,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_passes_through_and_skips_are_kept() {
+    fn output_passes_through_and_what_it_reports_is_kept() {
+        let text = "test result: ok. 3 passed; 0 failed; 0 ignored\nSKIPPED: lab: not root\ntwo\n";
         let mut seen = Vec::new();
-        let skipped = pass_on(&b"one\nSKIPPED: lab: not root\ntwo"[..], &mut seen);
-        assert_eq!(skipped, ["lab: not root"]);
-        assert_eq!(String::from_utf8(seen).unwrap(), "one\nSKIPPED: lab: not root\ntwo\n");
+        let reported = pass_on(text.as_bytes(), &mut seen);
+        assert_eq!(reported, Reported { passed: 3, skipped: vec!["lab: not root".to_owned()] });
+        assert_eq!(String::from_utf8(seen).unwrap(), text);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::artifacts::{Artifacts, Profile};
+use crate::run::Reported;
 use crate::{check, packages, run};
 
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
@@ -17,7 +18,7 @@ const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
 #[derive(Default)]
 struct Record {
     stages: Vec<(&'static str, Duration)>,
-    skipped: Vec<String>,
+    reported: Reported,
 }
 
 /// Runs all tests.
@@ -27,13 +28,13 @@ struct Record {
 pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
     let mut record = Record::default();
     if !skip_system {
-        record.stage("packages", || packages::ensure().map(|()| Vec::new()))?;
+        record.stage("packages", || packages::ensure().map(|()| Reported::default()))?;
     }
-    record.stage("checks", check::run_all)?;
+    record.stage("checks", || Ok(Reported { skipped: check::run_all()?, ..Reported::default() }))?;
     let mut programs = None;
     record.stage("build", || {
         programs = Some(Artifacts::build(Profile::Dev)?.folder()?.to_owned());
-        Ok(Vec::new())
+        Ok(Reported::default())
     })?;
     record.stage("unit tests", unit_tests)?;
     if skip_system {
@@ -42,7 +43,7 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         let programs = programs.context("the build has a folder")?;
         record.stage("system tests", || system_tests(&programs))?;
         match packages::lab_ability() {
-            Ok(()) => record.stage("demo", || demo().map(|()| Vec::new()))?,
+            Ok(()) => record.stage("demo", || demo().map(|()| Reported::default()))?,
             Err(reason) => record.skip(&format!("demo: {reason}")),
         }
     }
@@ -54,18 +55,18 @@ impl Record {
     fn stage(
         &mut self,
         name: &'static str,
-        work: impl FnOnce() -> anyhow::Result<Vec<String>>,
+        work: impl FnOnce() -> anyhow::Result<Reported>,
     ) -> anyhow::Result<()> {
         println!("── {name}");
         let begun = Instant::now();
-        self.skipped.extend(work().with_context(|| format!("{name} failed"))?);
+        self.reported.add(work().with_context(|| format!("{name} failed"))?);
         self.stages.push((name, begun.elapsed()));
         Ok(())
     }
 
     fn skip(&mut self, what: &str) {
         println!("SKIPPED: {what}");
-        self.skipped.push(what.to_owned());
+        self.reported.skipped.push(what.to_owned());
     }
 
     fn print(&self) {
@@ -73,17 +74,18 @@ impl Record {
         for (name, took) in &self.stages {
             println!("{name:<14} {:>6.1} s", took.as_secs_f64());
         }
-        println!("skipped: {}", self.skipped.len());
-        self.skipped.iter().for_each(|what| println!("  {what}"));
+        let Reported { passed, skipped } = &self.reported;
+        skipped.iter().for_each(|what| println!("skipped: {what}"));
+        println!("{passed} passed, 0 failed, {} skipped", skipped.len());
     }
 }
 
-fn unit_tests() -> anyhow::Result<Vec<String>> {
+fn unit_tests() -> anyhow::Result<Reported> {
     run::run_tests(&mut run::cargo(&["test", "--workspace", "--exclude", "vreserve-tests"]))
 }
 
 /// One at a time: each brings up a lab and measures in it.
-fn system_tests(programs: &PathBuf) -> anyhow::Result<Vec<String>> {
+fn system_tests(programs: &PathBuf) -> anyhow::Result<Reported> {
     let arguments = ["test", "--package", "vreserve-tests", "--", "--test-threads=1", "--nocapture"];
     run::run_tests(run::cargo(&arguments).env(PROGRAMS_VARIABLE, programs))
 }
