@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use vreserve_core::forward::Forwarder;
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
 use vreserve_core::lead::{PairOutcome, ProbeOutcome};
@@ -88,7 +89,8 @@ pub struct Agent {
     generation: u64,
     rules: Arc<RuleSet>,
     guests: BTreeSet<MacAddr>,
-    guests_changed: bool,
+    /// When a changed list of guests is sent.
+    guests_due: Option<Instant>,
     matrix: TrafficMatrix,
     last: Collected,
     memory: memory::Memory,
@@ -110,7 +112,7 @@ impl Agent {
             generation: 0,
             rules,
             guests: BTreeSet::new(),
-            guests_changed: false,
+            guests_due: None,
             matrix: TrafficMatrix::new(MATRIX_PAIRS),
             last: Collected::default(),
             memory,
@@ -143,7 +145,7 @@ impl Agent {
                     drop(question.send(self.view()));
                 }
                 _ = report.tick() => self.report().await,
-                () = tokio::time::sleep(GUEST_DELAY), if self.guests_changed => self.announce_guests(),
+                () = until(self.guests_due) => self.announce_guests(),
             }
         }
     }
@@ -197,18 +199,22 @@ impl Agent {
     }
 
     fn handle_guest(&mut self, event: LearnEvent) {
-        match event {
-            LearnEvent::Learned { guest, .. } => self.guests_changed |= self.guests.insert(guest),
-            LearnEvent::Expired { guest, .. } => self.guests_changed |= self.guests.remove(&guest),
-            LearnEvent::Moved { .. } => {}
+        let is_changed = match event {
+            LearnEvent::Learned { guest, .. } => self.guests.insert(guest),
+            LearnEvent::Expired { guest, .. } => self.guests.remove(&guest),
+            LearnEvent::Moved { .. } => false,
             LearnEvent::LimitReached { at } => {
                 tracing::warn!(ingress = ?at, "as many guests as may be; further ones are not learned");
+                false
             }
+        };
+        if is_changed {
+            self.guests_due.get_or_insert_with(|| Instant::now() + GUEST_DELAY);
         }
     }
 
     fn announce_guests(&mut self) {
-        self.guests_changed = false;
+        self.guests_due = None;
         self.tell(UpMessage::Guests(self.guests.iter().copied().collect()));
     }
 
@@ -313,6 +319,14 @@ impl Agent {
 
     fn tell_switched(&self, revision: u64, outcome: PairOutcome) {
         self.tell(UpMessage::Switched { revision, outcomes: vec![outcome] });
+    }
+}
+
+/// Waits until `due`; for ever if there is nothing to wait for.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -244,8 +244,9 @@ impl Worker {
             Verdict::Deliver(interface) => self.queue_to_interface(interface, slot),
             Verdict::Send(link) => self.queue_to_link(link, slot),
             Verdict::Flood(fan_out) => {
-                // The plugin may overwrite what it sends, so every further target gets a copy.
-                for index in 0..self.forwarder.targets(fan_out).len() {
+                // A plugin may overwrite what it sends: every target but one gets a copy, and the frame itself
+                // is queued last, when nothing more is copied from it.
+                for index in (0..self.forwarder.targets(fan_out).len()).rev() {
                     let target = self.forwarder.targets(fan_out)[index];
                     let slot = if index == 0 { slot } else { self.copy(&slot, now) };
                     match target {
@@ -259,7 +260,7 @@ impl Worker {
         }
     }
 
-    /// A copy of a frame that is still unsent in a scratch slot.
+    /// A copy in a scratch slot of a frame that is not queued yet.
     fn copy(&mut self, slot: &Slot, now: Timestamp) -> Slot {
         let index = self.take_scratch(now);
         self.pool.copy(slot, index)
