@@ -71,7 +71,8 @@ impl Lab {
             lock.forget()?;
             return Err(Error::ForeignNamespace { namespace });
         }
-        let made = state.save().and_then(|()| make(&state.lab, &lock));
+        let made =
+            state.save().and_then(|()| lock.make_runtime_directory()).and_then(|()| make(&state.lab, &lock));
         if let Err(error) = made {
             clear(&state, lock)?;
             return Err(error);
@@ -94,6 +95,11 @@ impl Lab {
     pub fn down(mut self) -> Result<Cleared> {
         self.is_owned = false;
         down(&self.spec.name)
+    }
+
+    /// Where processes of the lab may keep sockets; goes with the lab.
+    pub fn runtime_directory(&self) -> PathBuf {
+        state::runtime_directory(&self.spec.name)
     }
 
     /// What the lab consists of.

@@ -36,6 +36,12 @@ pub fn directory() -> PathBuf {
     std::env::var_os(DIRECTORY_VARIABLE).map_or_else(|| DIRECTORY.into(), PathBuf::from)
 }
 
+/// The directory of a lab's sockets and the like: short enough for a unix socket's path, only root's, there
+/// while the lab is up.
+pub fn runtime_directory(name: &str) -> PathBuf {
+    directory().join(format!("{name}.d"))
+}
+
 /// Names of the labs that have a state file, sorted.
 pub fn recorded() -> Result<Vec<String>> {
     let directory = directory();
@@ -114,8 +120,27 @@ impl Lock {
         &self.file
     }
 
+    /// Makes the lab's runtime directory, empty.
+    pub(super) fn make_runtime_directory(&self) -> Result<()> {
+        self.remove_runtime_directory()?;
+        let path = runtime_directory(&self.name);
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(io_error("create", path.display()))
+    }
+
+    fn remove_runtime_directory(&self) -> Result<()> {
+        let path = runtime_directory(&self.name);
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error("remove", path.display())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Removes every trace of the lab's state, the lock last.
     pub(super) fn forget(self) -> Result<()> {
+        self.remove_runtime_directory()?;
         for path in [file_of(&self.name).with_extension("draft"), file_of(&self.name), self.path] {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -10,9 +10,6 @@ use anyhow::{Context, bail};
 
 use crate::artifacts::Artifacts;
 
-/// Of the sockets: a short path, because a unix socket's may have 107 bytes; only root may write beside it.
-const SOCKETS: &str = "/run/vreserve-demo";
-
 /// A name in the kernel that goes with the process that holds it, however that ends.
 const ONLY_ONE: &str = "vreserve-demo";
 
@@ -35,7 +32,7 @@ impl Place {
         let target = built.folder()?.parent().context("a build folder has a parent")?;
         let place = Self { folder: target.join("demo"), _only_one: only_one };
         place.clear()?;
-        for folder in [place.plugins(), place.folder.join("nodes"), PathBuf::from(SOCKETS)] {
+        for folder in [place.plugins(), place.folder.join("nodes")] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&folder);
             made.with_context(|| format!("create {}", folder.display()))?;
         }
@@ -48,15 +45,7 @@ impl Place {
     /// # Errors
     /// If a file cannot be removed.
     pub(crate) fn clear(&self) -> anyhow::Result<()> {
-        remove(&self.folder).and_then(|()| self.clear_sockets())
-    }
-
-    /// Removes the sockets only, so that logs can be read.
-    ///
-    /// # Errors
-    /// If one cannot be removed.
-    pub(crate) fn clear_sockets(&self) -> anyhow::Result<()> {
-        remove(Path::new(SOCKETS))
+        remove(&self.folder)
     }
 
     /// Of configurations, keys, logs and reports.
@@ -67,11 +56,6 @@ impl Place {
     /// Of the plugins that the daemons load.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.folder.join("plugins")
-    }
-
-    /// A socket by its owner's name.
-    pub(crate) fn socket(&self, owner: &str) -> PathBuf {
-        Path::new(SOCKETS).join(format!("{owner}.sock"))
     }
 
     /// Copies, because a daemon loads no plugin that others may write, and a build folder may belong to anybody

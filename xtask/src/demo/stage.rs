@@ -73,6 +73,11 @@ impl Stage {
         self.lab.as_ref().expect("the lab stands until the stage is struck")
     }
 
+    /// A socket by its owner's name; goes with the lab.
+    fn socket(&self, owner: &str) -> PathBuf {
+        self.lab().runtime_directory().join(format!("{owner}.sock"))
+    }
+
     /// Folder of logs and reports.
     pub(crate) fn reports(&self) -> PathBuf {
         self.place.nodes()
@@ -86,7 +91,7 @@ impl Stage {
         let spec = self.lab().spec();
         let mut server = Command::new(built.program("odin-server")?);
         server.args(["--lab", &spec.name, "--network", &spec.networks[0].name]);
-        server.arg("--socket").arg(self.place.socket(ODIN)).args(["--time-scale", &time_scale.to_string()]);
+        server.arg("--socket").arg(self.socket(ODIN)).args(["--time-scale", &time_scale.to_string()]);
         let proxy = proxy_of(spec)?.to_owned();
         self.start(ODIN, &proxy, &mut server)?;
         wait_for("the ODIN server", PATIENCE, || {
@@ -113,7 +118,7 @@ impl Stage {
             let config = self.place.nodes().join(format!("{}.toml", host.name));
             self.start(&host.name, &host.name, Command::new(daemon).args(["run", "-c"]).arg(config))?;
         }
-        let socket = self.place.socket(proxy_of(&spec)?);
+        let socket = self.socket(proxy_of(&spec)?);
         let events = wait_for("the proxy's control API", PATIENCE, || {
             self.check()?;
             Ok(record::follow(&socket).ok())
@@ -143,7 +148,7 @@ impl Stage {
     /// # Errors
     /// If it does not answer.
     pub(crate) fn circuits(&self) -> anyhow::Result<usize> {
-        match ask(&self.place.socket(ODIN), &Request::List)? {
+        match ask(&self.socket(ODIN), &Request::List)? {
             Reply::Paths(paths) => Ok(paths.len()),
             _ => bail!("the ODIN server answered another question"),
         }
@@ -198,12 +203,12 @@ impl Stage {
             plugins: &self.place.plugins(),
             keys: &keys,
             oclient,
-            odin_socket: &self.place.socket(ODIN),
+            odin_socket: &self.socket(ODIN),
             time_scale,
         };
         for host in &spec.hosts {
             let file = nodes.join(format!("{}.toml", host.name));
-            let text = surroundings.config_of(host, &self.place.socket(&host.name));
+            let text = surroundings.config_of(host, &self.socket(&host.name));
             std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         }
         Ok(())
@@ -244,9 +249,9 @@ impl Drop for Stage {
         if let Err(error) = lab.down() {
             eprintln!("xtask: the lab is not down: {error}; run `target/release/vreserve lab down --all`");
         }
-        let cleared =
-            if interrupt::check().is_err() { self.place.clear() } else { self.place.clear_sockets() };
-        if let Err(error) = cleared {
+        if interrupt::check().is_err()
+            && let Err(error) = self.place.clear()
+        {
             eprintln!("xtask: files are left: {error:#}");
         }
     }
