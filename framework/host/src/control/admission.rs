@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
+use vreserve_core::lead::{NodeDescription, NodeRole};
 
 use super::lead::{Input, SessionId};
 use super::messages::{DownMessage, UpMessage, VERSION};
@@ -79,20 +80,9 @@ impl Admission {
     }
 
     async fn serve(&self, session: SessionId, node: String, mut sender: Sender, mut receiver: Receiver) {
-        let description = match timeout(HELLO_TIME, receiver.recv())
-            .await
-            .map(|wire| wire.map(|wire| UpMessage::decode(&wire)))
-        {
-            Ok(Ok(Ok(UpMessage::Hello { version: VERSION, node: description })))
-                if description.name == node =>
-            {
-                description
-            }
-            Ok(Ok(Ok(UpMessage::Hello { version, node: description }))) => {
-                let claimed = description.name;
-                return tracing::warn!(node, claimed, version, "wrong name or version; session ended");
-            }
-            _ => return tracing::warn!(node, "did not say who it is; session ended"),
+        let description = match hello(&node, &mut receiver).await {
+            Ok(description) => description,
+            Err(reason) => return tracing::warn!(node, reason, "session ended"),
         };
         let (down, mut messages) = mpsc::channel::<DownMessage>(1024);
         let joined = Input::Joined { session, node: description, down };
@@ -122,5 +112,67 @@ impl Admission {
         let reason = reason.err().unwrap_or_else(|| "closed by the lead".to_owned());
         tracing::info!(node, reason, "session ended");
         drop(self.lead.send(Input::Left { session, node }).await);
+    }
+}
+
+/// The first message of a session: who `node` is, under the name that its key is admitted by.
+async fn hello(node: &str, receiver: &mut Receiver) -> Result<NodeDescription, String> {
+    let wire = timeout(HELLO_TIME, receiver.recv()).await.map_err(|_| "did not say who it is".to_owned())?;
+    let message = UpMessage::decode(&wire.map_err(|error| chain(&error))?).map_err(|error| chain(&error))?;
+    match message {
+        UpMessage::Hello { version, .. } if version != VERSION => Err(format!("speaks version {version}")),
+        UpMessage::Hello { node: description, .. } if description.name != node => {
+            Err(format!("calls itself {}", description.name))
+        }
+        // There is one proxy, and it is here.
+        UpMessage::Hello { node: description, .. } => {
+            Ok(NodeDescription { role: NodeRole::Spoke, ..description })
+        }
+        _ => Err("did not say who it is first".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use vreserve_core::lead::Attachment;
+
+    /// Says hello to an admission that admits `alpha`, and returns what the lead hears next.
+    async fn greet(name: &str, version: u32) -> Option<Input> {
+        let (proxy, node) = (KeyPair::generate(), KeyPair::generate());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (lead, mut inputs) = mpsc::channel(4);
+        let admit = vec![Admitted { name: "alpha".into(), public_key: node.public }];
+        let admission = Admission { keys: proxy.clone(), name: "hub".into(), admit, lead };
+        let serving = tokio::spawn(admission.run(listener));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, mut receiver) = session::connect(stream, &node, proxy.public).await.unwrap();
+        let description = NodeDescription {
+            name: name.into(),
+            role: NodeRole::Proxy,
+            star: Attachment { endpoint: "internet".into(), address: "192.0.2.2:4789".into() },
+            networks: BTreeMap::new(),
+        };
+        sender.send(&UpMessage::Hello { version, node: description }.encode()).await.unwrap();
+        let heard = tokio::select! {
+            input = inputs.recv() => input,
+            ended = receiver.recv() => ended.err().and(None),
+        };
+        serving.abort();
+        heard
+    }
+
+    #[tokio::test]
+    async fn an_admitted_node_joins_and_cannot_call_itself_the_proxy() {
+        let Some(Input::Joined { node, .. }) = greet("alpha", VERSION).await else { panic!("it may join") };
+        assert_eq!((node.name.as_str(), node.role), ("alpha", NodeRole::Spoke));
+    }
+
+    #[tokio::test]
+    async fn another_name_or_version_is_no_way_in() {
+        assert!(greet("beta", VERSION).await.is_none());
+        assert!(greet("alpha", VERSION + 1).await.is_none());
     }
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use snow::HandshakeState;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,6 +143,7 @@ async fn read_handshake(stream: &mut TcpStream, handshake: &mut HandshakeState) 
 
 fn split(stream: TcpStream, handshake: HandshakeState) -> Result<(Sender, Receiver), SessionError> {
     stream.set_nodelay(true)?;
+    watch_far_end(&stream)?;
     let state = std::sync::Arc::new(handshake.into_stateless_transport_mode()?);
     let (read, write) = stream.into_split();
     let cipher = || Cipher { state: state.clone(), nonce: 0 };
@@ -149,6 +151,16 @@ fn split(stream: TcpStream, handshake: HandshakeState) -> Result<(Sender, Receiv
         Sender { stream: write, cipher: cipher() },
         Receiver { stream: read, cipher: cipher(), pending: Vec::new() },
     ))
+}
+
+/// A far end that is gone without a word, as after a power cut, ends the session within ten seconds.
+fn watch_far_end(stream: &TcpStream) -> io::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &5)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &1)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &5)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &10_000)?;
+    Ok(())
 }
 
 impl Sender {
