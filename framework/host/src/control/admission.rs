@@ -156,9 +156,10 @@ mod tests {
             networks: BTreeMap::new(),
         };
         sender.send(&UpMessage::Hello { version, node: description }.encode()).await.unwrap();
-        let heard = tokio::select! {
-            input = inputs.recv() => input,
-            ended = receiver.recv() => ended.err().and(None),
+        // Either a welcome, which is said after the lead was told, or the end of the session.
+        let heard = match receiver.recv().await {
+            Ok(_welcome) => inputs.recv().await,
+            Err(_) => None,
         };
         serving.abort();
         heard
