@@ -9,7 +9,7 @@ use vreserve_core::signal::SIGNAL_LENGTH;
 use vreserve_core::switch::{Admission, Path, Switch, SwitchLimits};
 use vreserve_model::Timestamp;
 
-use super::egress::weight_of;
+use super::egress::{settle_taken, weight_of};
 use super::mailbox::{CutoverSpec, Event};
 use super::pool::{BATCH, SCRATCH};
 use super::worker::Worker;
@@ -174,7 +174,6 @@ impl Worker {
             slot.far = entry.far;
         }
         let endpoint = entry.endpoint;
-        let before: Vec<Slot> = slots.to_vec();
         let taken = match self.endpoints[endpoint].port.send(slots, now) {
             Ok(taken) => taken.min(slots.len()),
             Err(change) => {
@@ -182,17 +181,14 @@ impl Worker {
                 0
             }
         };
-        for (slot, before) in slots[..taken].iter().zip(&before) {
-            let weight = weight_of(before);
-            match super::egress::reason_of(slot.refusal, DropReason::LinkBusy) {
-                Some(reason) => self.drops.count(reason, weight.frames),
-                None => {
-                    if let Some(entry) = self.links.find_mut(link) {
-                        entry.sent += weight;
-                    }
-                }
+        let (port, links) = (&mut self.endpoints[endpoint].port, &mut self.links);
+        settle_taken(&slots[..taken], DropReason::LinkBusy, &mut self.drops, |slot| {
+            let weight = weight_of(slot);
+            port.sent += weight;
+            if let Some(entry) = links.find_mut(link) {
+                entry.sent += weight;
             }
-        }
+        });
         taken
     }
 }

@@ -48,21 +48,27 @@ impl EgressQueue {
         consumed: usize,
         busy: DropReason,
         drops: &mut DropCounters,
-        mut sent: impl FnMut(&Slot),
+        sent: impl FnMut(&Slot),
     ) {
-        for (index, slot) in self.slots.iter().enumerate() {
-            let reason = if index < consumed { reason_of(slot.refusal, busy) } else { Some(busy) };
-            match reason {
-                None => sent(slot),
-                Some(reason) => drops.count(reason, weight_of(slot).frames),
-            }
-        }
+        let (taken, left) = self.slots.split_at(consumed.min(self.slots.len()));
+        settle_taken(taken, busy, drops, sent);
+        left.iter().for_each(|slot| drops.count(busy, weight_of(slot).frames));
         self.slots.clear();
     }
 }
 
+/// Takes stock of frames that a `send` consumed: calls `sent` for each that left, counts those refused.
+pub fn settle_taken(taken: &[Slot], busy: DropReason, drops: &mut DropCounters, mut sent: impl FnMut(&Slot)) {
+    for slot in taken {
+        match reason_of(slot.refusal, busy) {
+            None => sent(slot),
+            Some(reason) => drops.count(reason, weight_of(slot).frames),
+        }
+    }
+}
+
 /// The drop reason for a plugin's refusal; none if the frame was taken.
-pub fn reason_of(refusal: u32, busy: DropReason) -> Option<DropReason> {
+fn reason_of(refusal: u32, busy: DropReason) -> Option<DropReason> {
     match refusal {
         0 => None,
         1 => Some(DropReason::Oversized),
