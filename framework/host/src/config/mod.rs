@@ -17,6 +17,7 @@ mod tests;
 mod types;
 
 pub use error::{ConfigError, ConfigErrors, Location};
+pub(crate) use suggest::did_you_mean;
 pub use types::{
     Admitted, Config, InferConfig, Instance, LeadConfig, LinkConfig, NodeConfig, ProxyConfig, ReserveConfig,
     Role, StaticLink,

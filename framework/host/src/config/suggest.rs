@@ -1,7 +1,7 @@
 //! The nearest known name to one that is not known.
 
 /// `did you mean "mtu"?`, if one of the known names is near.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let lower = name.to_ascii_lowercase();
     let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_ascii_lowercase());
     let near = known.into_iter().map(|known| (distance(known), known)).min()?;

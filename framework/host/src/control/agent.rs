@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use vreserve_core::forward::Forwarder;
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
 use vreserve_core::lead::{PairOutcome, ProbeOutcome};
 use vreserve_core::learn::LearnEvent;
@@ -100,7 +99,6 @@ impl Agent {
     /// An agent whose node has no link yet.
     pub fn new(config: AgentConfig, up: mpsc::UnboundedSender<UpMessage>) -> Self {
         let memory = memory::Memory::new(&config.state_dir);
-        let rules = Forwarder::new(vreserve_core::forward::ForwarderConfig::default()).rules().clone();
         Agent {
             config,
             up,
@@ -110,7 +108,7 @@ impl Agent {
             last_switch: 0,
             dead: BTreeSet::new(),
             generation: 0,
-            rules,
+            rules: Arc::new(RuleSet::empty()),
             guests: BTreeSet::new(),
             guests_due: None,
             matrix: TrafficMatrix::new(MATRIX_PAIRS),

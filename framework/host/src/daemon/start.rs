@@ -10,7 +10,7 @@ use vreserve_core::ids::{InterfaceId, LinkClass, LinkId};
 use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
 use vreserve_model::{Failure, FailureKind};
 
-use crate::config::{Config, ConfigErrors, Instance, Role};
+use crate::config::{Config, ConfigErrors, Instance, Role, did_you_mean};
 use crate::control::events::EventLog;
 use crate::control::revive::Revived;
 use crate::dataplane::pool::{POOL_SLOTS, SlotPool};
@@ -72,18 +72,13 @@ pub fn check(config: &Config, registry: &Registry) -> Result<Vec<String>, Config
 
 fn load_error(config: &Config, registry: &Registry, instance: &Instance, error: &LoadError) -> ConfigErrors {
     let suggestion = match error {
-        LoadError::NotFound { plugin, .. } => nearest(plugin, &registry.plausible_names()),
+        LoadError::NotFound { plugin, .. } => {
+            did_you_mean(plugin, registry.plausible_names().iter().map(String::as_str))
+        }
         _ => None,
     };
     let key = if instance.path.is_some() { "path" } else { "use" };
     config.error(&[instance.kind.name(), &instance.name], key, error.to_string(), suggestion)
-}
-
-fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let best = known
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))?;
-    (strsim::jaro_winkler(best, name) > 0.8).then(|| format!("did you mean \"{best}\"?"))
 }
 
 /// `kind.instance`.

@@ -46,7 +46,7 @@ pub struct LinkView {
     /// The far endpoint's address.
     pub far_address: String,
     /// `up`, `down`, or `unknown` before the first probe was answered and for static links.
-    pub health: String,
+    pub health: LinkHealth,
     /// Smoothed round trip in microseconds.
     pub rtt_us: Option<u64>,
     /// Loss among the last probes, 0 to 1.
@@ -178,7 +178,7 @@ impl Agent {
                     far_node,
                     endpoint,
                     far_address,
-                    health: health_name(status.map_or(LinkHealth::Unknown, |s| s.health)).to_owned(),
+                    health: status.map_or(LinkHealth::Unknown, |s| s.health),
                     rtt_us: status
                         .and_then(|s| s.rtt)
                         .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
@@ -206,14 +206,6 @@ impl Agent {
                 sent_bytes: port.sent.bytes,
             })
             .collect()
-    }
-}
-
-fn health_name(health: LinkHealth) -> &'static str {
-    match health {
-        LinkHealth::Unknown => "unknown",
-        LinkHealth::Up => "up",
-        LinkHealth::Down => "down",
     }
 }
 
