@@ -18,7 +18,7 @@ mod tables;
 pub use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr, RString, RVec};
 pub use async_ffi::{FfiFuture, FutureExt as FfiFutureExt};
 
-pub use host::{HostContext, HostTable, HostTableRef, Pool};
+pub use host::{HostContext, HostTable, HostTableRef, Identity, Pool, Queue};
 pub use records::{Batch, Cell, DemandRecord, Offload, PluginFailure, STATUS_OK, STATUS_PANICKED, Slot};
 pub use root::{LayoutMismatch, METADATA_SECTION, SYMBOL_PREFIX, root_from_symbol};
 pub use tables::{

@@ -55,8 +55,9 @@ pub struct Slot {
     pub refusal: u32,
     /// The slot's number in the host's pool.
     pub buffer: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// After `send` refused the frame as too large: the largest frame (for a super-frame, the largest segment)
+    /// that the way takes, Ethernet header included; 0 if that is not known.
+    pub limit: u32,
 }
 
 // SAFETY: a slot only says where memory is; whoever reads or writes there answers for it.

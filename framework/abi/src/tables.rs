@@ -43,9 +43,10 @@ pub struct LinkTable {
     pub send: unsafe extern "C" fn(*mut (), *mut Slot, u32) -> Batch,
     /// As in [`CaptureTable::ready_fd`].
     pub ready_fd: unsafe extern "C" fn(*mut ()) -> i32,
-    /// Admits a far node: from now on its datagrams are received, marked with that number, and frames can
-    /// be sent to it. An address in use, or one that cannot be read, is an error.
-    pub add_far: unsafe extern "C" fn(*mut (), u32, RStr<'_>) -> RResult<(), PluginFailure>,
+    /// Admits a far node by its address and its public key (32 bytes, or empty if it has none): from now on
+    /// its datagrams are received, marked with that number, and frames can be sent to it. An address in use, or
+    /// one that cannot be read, is an error.
+    pub add_far: unsafe extern "C" fn(*mut (), u32, RStr<'_>, RSlice<'_, u8>) -> RResult<(), PluginFailure>,
     /// Forgets a far node; its datagrams are then a stranger's. Unknown numbers are ignored.
     pub remove_far: unsafe extern "C" fn(*mut (), u32),
     /// A JSON object about the endpoint: at least `address` and `mtu` (the largest frame it can carry).

@@ -127,14 +127,16 @@ const SLOTS: usize = 8;
 fn pool() -> PoolRegion {
     let memory = Box::leak(vec![0u8; SLOT * SLOTS].into_boxed_slice());
     // SAFETY: the memory is leaked, and each test makes its slots once, from its own pool.
-    unsafe { PoolRegion::new(Pool { base: memory.as_mut_ptr(), slot_size: SLOT, count: SLOTS }) }
+    unsafe {
+        PoolRegion::new(Pool { base: memory.as_mut_ptr(), slot_size: SLOT, count: SLOTS, ..Pool::NONE })
+    }
 }
 
 fn link_with_slots(settings: &str) -> (LinkInstance, Vec<Slot>) {
     let memory = Box::leak(vec![0u8; SLOT * SLOTS].into_boxed_slice());
     let base = memory.as_mut_ptr();
     // SAFETY: as in `pool`.
-    let pool = unsafe { PoolRegion::new(Pool { base, slot_size: SLOT, count: SLOTS }) };
+    let pool = unsafe { PoolRegion::new(Pool { base, slot_size: SLOT, count: SLOTS, ..Pool::NONE }) };
     let host = services().instance(PluginKind::Link, "internet", Some(pool));
     let link = Plugins::good().registry().open_link(&instance(settings), &host);
     let slot = |buffer: usize| Slot {
@@ -146,7 +148,7 @@ fn link_with_slots(settings: &str) -> (LinkInstance, Vec<Slot>) {
         offload: Offload::default(),
         refusal: 0,
         buffer: buffer as u32,
-        reserved: 0,
+        limit: 0,
     };
     (link.unwrap_or_else(|error| panic!("{error}")), (0..SLOTS).map(slot).collect())
 }
@@ -425,7 +427,7 @@ fn a_linked_plugin_needs_no_file() {
 fn frames_pass_in_both_directions() {
     let (mut link, mut slots) = link_with_slots("{}");
     assert_eq!(link.ready_fd(), None);
-    link.add_far(7, "192.0.2.7:4789").unwrap();
+    link.add_far(7, "192.0.2.7:4789", None).unwrap();
     assert_eq!(link.recv(&mut slots).unwrap(), 0);
     assert_eq!(link.send(&mut slots[..3]).unwrap(), 3);
     assert_eq!(link.recv(&mut slots).unwrap(), 3);
@@ -477,7 +479,7 @@ fn instances_of_one_library_log_under_their_own_names() {
             let host = services.instance(PluginKind::Link, name, None);
             let instance = Instance { name: name.to_owned(), ..instance("{}") };
             let mut link = registry.open_link(&instance, &host).unwrap_or_else(|error| panic!("{error}"));
-            link.add_far(1, &format!("far-of-{name}")).unwrap();
+            link.add_far(1, &format!("far-of-{name}"), None).unwrap();
         }
     });
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

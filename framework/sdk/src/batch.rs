@@ -175,4 +175,11 @@ impl<'a> FrameSlot<'a> {
     pub fn refuse(&mut self, refusal: Refusal) {
         self.slot.refusal = refusal as u32;
     }
+
+    /// Refuses the frame as too large, and says how large a frame (for a super-frame, a segment) may be: the
+    /// host tells the guest. 0 if that is not known.
+    pub fn refuse_oversized(&mut self, limit: u32) {
+        self.slot.limit = limit;
+        self.refuse(Refusal::Oversized);
+    }
 }

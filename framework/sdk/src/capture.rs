@@ -17,6 +17,13 @@ pub struct InterfaceInfo {
     pub interface: String,
     /// The largest payload of a frame in bytes (an Ethernet header of 14 bytes comes on top).
     pub mtu: u32,
+    /// True if `send` takes super-frames and partial checksums. If not, the host cuts and completes them first.
+    #[serde(default)]
+    pub offload: bool,
+    /// How many queues the interface has: the number that [`Host::queue`] gave if this instance serves one of
+    /// several, else 1.
+    #[serde(default = "crate::host::one_queue")]
+    pub queues: u32,
 }
 
 /// Takes frames from unmodified guests and gives frames to them: one interface, or one queue of it.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vreserve_abi::HostContext;
+use vreserve_abi::{HostContext, Identity, Queue};
 
 /// The host, for one plugin instance: counters and a place for durable state. Logs go through [`tracing`].
 #[derive(Clone, Copy)]
@@ -29,11 +29,29 @@ impl Host {
         Counter { cell: counter(self.context.context, name.into(), help.into()) }
     }
 
+    /// Which queue of its interface or endpoint this instance is to serve. A plugin that knows only one serves
+    /// it all, and says so in `info`: it is then opened once.
+    pub fn queue(&self) -> Queue {
+        let queue = self.context.table.queue();
+        queue(self.context.context)
+    }
+
+    /// The node's key pair, by which other nodes know it; only link instances are told.
+    pub fn identity(&self) -> Option<Identity> {
+        let identity = self.context.table.identity();
+        Some(identity(self.context.context)).filter(|identity| identity.secret != [0; 32])
+    }
+
     /// A directory for this instance's durable state. It exists and nobody else writes there.
     pub fn state_dir(&self) -> PathBuf {
         let state_dir = self.context.table.state_dir();
         PathBuf::from(state_dir(self.context.context).into_string())
     }
+}
+
+/// The number of queues of an instance that does not speak of queues.
+pub(crate) const fn one_queue() -> u32 {
+    1
 }
 
 impl Counter {

@@ -26,7 +26,7 @@ pub use batch::{Batch, FrameSlot, Refusal};
 pub use capture::{Capture, InterfaceInfo};
 pub use host::{Counter, Host};
 pub use infer::Infer;
-pub use link::{EndpointInfo, FarId, Link};
+pub use link::{EndpointInfo, FarId, FarNode, Link};
 pub use reserve::{Handle, Reserve, Verb, dispatch};
 
 pub use async_trait::async_trait;
@@ -35,7 +35,7 @@ pub use serde;
 pub use serde_json;
 pub use tracing;
 pub use vreserve_abi as abi;
-pub use vreserve_abi::{Cell, Offload};
+pub use vreserve_abi::{Cell, Identity, Offload, Queue};
 pub use vreserve_model as model;
 pub use vreserve_model::{Failure, FailureKind};
 

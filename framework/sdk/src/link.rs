@@ -21,6 +21,21 @@ pub struct EndpointInfo {
     pub address: String,
     /// The largest frame (Ethernet header included) that one datagram can carry.
     pub mtu: u32,
+    /// True if `send` takes super-frames and partial checksums. If not, the host cuts and completes them first.
+    #[serde(default)]
+    pub offload: bool,
+    /// As in [`InterfaceInfo::queues`](crate::InterfaceInfo::queues).
+    #[serde(default = "crate::host::one_queue")]
+    pub queues: u32,
+}
+
+/// A far node as the host knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FarNode<'a> {
+    /// Its endpoint's address, in this plugin's own terms.
+    pub address: &'a str,
+    /// Its static public key (X25519), if it has one: a kernel VXLAN device has none.
+    pub key: Option<[u8; 32]>,
 }
 
 /// Carries frames between this node and far nodes: one instance is one endpoint on one underlay address.
@@ -46,11 +61,11 @@ pub trait Link: Sized + Send + 'static {
     /// `Invalid` with the key for a wrong configuration, `Unavailable` if the address is not there.
     fn open(config: Self::Config, host: Host) -> Result<Self, Failure>;
 
-    /// Admits a far node at `address` (in this plugin's own terms).
+    /// Admits a far node.
     ///
     /// # Errors
     /// `Invalid` if the address cannot be read or is admitted already.
-    fn add_far(&mut self, far: FarId, address: &str) -> Result<(), Failure>;
+    fn add_far(&mut self, far: FarId, node: &FarNode<'_>) -> Result<(), Failure>;
 
     /// Forgets a far node; unknown numbers are ignored.
     fn remove_far(&mut self, far: FarId);

@@ -10,14 +10,14 @@ use std::sync::atomic::AtomicU64;
 use serde::Deserialize;
 use vreserve_sdk::abi::export::WithMetadata;
 use vreserve_sdk::abi::{
-    HostContext, HostTable, HostTableRef, PluginFailure, Pool, RResult, RStr, RString, STATUS_OK,
-    STATUS_PANICKED, Slot,
+    HostContext, HostTable, HostTableRef, Identity, PluginFailure, Pool, Queue, RResult, RSlice, RStr,
+    RString, STATUS_OK, STATUS_PANICKED, Slot,
 };
 use vreserve_sdk::model::{
     Capabilities, FailureKind, Observed, Pattern, Request, Snapshot, Timestamp, TopologyReport, Wanted,
 };
 use vreserve_sdk::{
-    Adapt, Batch, Capture, Cell, EndpointInfo, Failure, FarId, Handle, Host, Infer, InterfaceInfo,
+    Adapt, Batch, Capture, Cell, EndpointInfo, Failure, FarId, FarNode, Handle, Host, Infer, InterfaceInfo,
     JsonSchema, Link, Offload, Reserve, async_trait, export_plugin, shim,
 };
 
@@ -66,7 +66,7 @@ impl Capture for Everything {
     }
 
     fn info(&self) -> InterfaceInfo {
-        InterfaceInfo { interface: "test0".to_owned(), mtu: 1500 }
+        InterfaceInfo { interface: "test0".to_owned(), mtu: 1500, offload: false, queues: 1 }
     }
 }
 
@@ -77,9 +77,9 @@ impl Link for Everything {
         open(&config, host)
     }
 
-    fn add_far(&mut self, far: FarId, address: &str) -> Result<(), Failure> {
+    fn add_far(&mut self, far: FarId, node: &FarNode<'_>) -> Result<(), Failure> {
         assert!(far != FarId(13), "13 makes this plugin panic");
-        if address.is_empty() { Err(Failure::invalid("address", "empty")) } else { Ok(()) }
+        if node.address.is_empty() { Err(Failure::invalid("address", "empty")) } else { Ok(()) }
     }
 
     fn remove_far(&mut self, _: FarId) {}
@@ -97,7 +97,7 @@ impl Link for Everything {
     }
 
     fn info(&self) -> EndpointInfo {
-        EndpointInfo { address: "192.0.2.1:4789".to_owned(), mtu: 1514 }
+        EndpointInfo { address: "192.0.2.1:4789".to_owned(), mtu: 1514, offload: false, queues: 1 }
     }
 }
 
@@ -177,12 +177,18 @@ extern "C" fn state_dir(_: usize) -> RString {
     RString::new()
 }
 extern "C" fn pool(_: usize) -> Pool {
-    Pool { base: ptr::null_mut(), slot_size: 0, count: 0 }
+    Pool::NONE
+}
+extern "C" fn queue(_: usize) -> Queue {
+    Queue::ONLY
+}
+extern "C" fn identity(_: usize) -> Identity {
+    Identity::NONE
 }
 
 fn host() -> HostContext {
     const TABLE: &WithMetadata<HostTable> =
-        &WithMetadata::new(HostTable { log, max_level, counter, state_dir, pool });
+        &WithMetadata::new(HostTable { log, max_level, counter, state_dir, pool, queue, identity });
     HostContext { table: HostTableRef(TABLE.static_as_prefix()), context: 0 }
 }
 
@@ -203,7 +209,7 @@ fn slot(memory: &mut [u8]) -> Slot {
         offload: Offload::default(),
         refusal: 0,
         buffer: 0,
-        reserved: 0,
+        limit: 0,
     }
 }
 
@@ -241,9 +247,12 @@ fn a_link_instance_lives_panics_and_closes() {
         assert_eq!(table.ready_fd()(instance), -1);
         assert_eq!(table.recv()(instance, slots.as_mut_ptr(), 1).status, 5, "EIO stands for no number");
         assert_eq!(table.send()(instance, slots.as_mut_ptr(), 1).n, 1);
-        assert!(table.add_far()(instance, 1, "192.0.2.2:4789".into()).is_ok());
-        assert_eq!(failure(table.add_far()(instance, 2, "".into())).key.as_deref(), Some("address"));
-        let panicked = failure(table.add_far()(instance, 13, "x".into()));
+        assert!(table.add_far()(instance, 1, "192.0.2.2:4789".into(), RSlice::EMPTY).is_ok());
+        assert_eq!(
+            failure(table.add_far()(instance, 2, "".into(), RSlice::EMPTY)).key.as_deref(),
+            Some("address")
+        );
+        let panicked = failure(table.add_far()(instance, 13, "x".into(), RSlice::EMPTY));
         assert_eq!(panicked.kind, FailureKind::Internal);
         assert!(panicked.reason.contains("13 makes this plugin panic"), "{panicked}");
         table.remove_far()(instance, 1);

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::sys::socket::{SockaddrIn, SockaddrIn6};
-use vreserve_sdk::{Batch, EndpointInfo, Failure, FarId, Host, Link};
+use vreserve_sdk::{Batch, EndpointInfo, Failure, FarId, FarNode, Host, Link};
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -56,8 +56,8 @@ impl Link for UdpLink {
         Ok(UdpLink { endpoint })
     }
 
-    fn add_far(&mut self, far: FarId, address: &str) -> Result<(), Failure> {
-        on_endpoint!(mut self, endpoint => endpoint.fars.add(far, address))
+    fn add_far(&mut self, far: FarId, node: &FarNode<'_>) -> Result<(), Failure> {
+        on_endpoint!(mut self, endpoint => endpoint.fars.add(far, node.address))
     }
 
     fn remove_far(&mut self, far: FarId) {
@@ -80,6 +80,8 @@ impl Link for UdpLink {
         on_endpoint!(self, endpoint => EndpointInfo {
             address: endpoint.local.to_string(),
             mtu: u32::try_from(endpoint.admission.largest_frame).unwrap_or(u32::MAX),
+            offload: false,
+            queues: 1,
         })
     }
 }

@@ -54,7 +54,14 @@ impl SlotPool {
     pub fn region(&self) -> PoolRegion {
         // SAFETY: the memory is never unmapped; only the worker that owns the pool fills batches from it, one
         // at a time, and no slot stands twice in a batch.
-        unsafe { PoolRegion::new(Pool { base: self.base.as_ptr(), slot_size: SLOT_SIZE, count: self.count }) }
+        unsafe {
+            PoolRegion::new(Pool {
+                base: self.base.as_ptr(),
+                slot_size: SLOT_SIZE,
+                count: self.count,
+                ..Pool::NONE
+            })
+        }
     }
 
     /// Slot number `index`, empty.
@@ -73,7 +80,7 @@ impl SlotPool {
             offload: Offload::default(),
             refusal: 0,
             buffer: u32::try_from(index).expect("pools are small"),
-            reserved: 0,
+            limit: 0,
         }
     }
 

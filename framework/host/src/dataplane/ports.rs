@@ -218,7 +218,7 @@ impl EndpointPort {
         let free = self.fars.iter().position(Option::is_none).unwrap_or(self.fars.len());
         let far = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
         if let Some(instance) = self.port.instance() {
-            instance.add_far(far, &link.far_address)?;
+            instance.add_far(far, &link.far_address, None)?;
         }
         if free == self.fars.len() {
             self.fars.push(None);
@@ -244,7 +244,7 @@ impl EndpointPort {
         for (far, entry) in self.fars.iter().enumerate() {
             let Some((link, address)) = entry else { continue };
             let far = u32::try_from(far).expect("`add` keeps far numbers in range");
-            if let Err(failure) = instance.add_far(far, address) {
+            if let Err(failure) = instance.add_far(far, address, None) {
                 failed.push((*link, failure));
             }
         }

@@ -8,7 +8,7 @@
 
 use vreserve_abi::{
     AdaptTableRef, Batch, Cell, DemandRecord, FfiFuture, InferTableRef, PluginFailure, PluginRef, RResult,
-    RStr, RString, RVec, RawTopology, ReserveTableRef, Slot,
+    RSlice, RStr, RString, RVec, RawTopology, ReserveTableRef, Slot,
 };
 use vreserve_model::Failure;
 
@@ -28,7 +28,7 @@ pub(super) struct Port {
 /// What only links do.
 #[derive(Clone, Copy)]
 pub(super) struct FarCalls {
-    add_far: unsafe extern "C" fn(*mut (), u32, RStr<'_>) -> RResult<(), PluginFailure>,
+    add_far: unsafe extern "C" fn(*mut (), u32, RStr<'_>, RSlice<'_, u8>) -> RResult<(), PluginFailure>,
     remove_far: unsafe extern "C" fn(*mut (), u32),
 }
 
@@ -118,9 +118,16 @@ impl Port {
         unsafe { (self.describe)(self.instance) }
     }
 
-    pub(super) fn add_far(&mut self, calls: FarCalls, far: u32, address: &str) -> Result<(), Failure> {
+    pub(super) fn add_far(
+        &mut self,
+        calls: FarCalls,
+        far: u32,
+        address: &str,
+        key: Option<&[u8; 32]>,
+    ) -> Result<(), Failure> {
+        let key = key.map_or(&[][..], |key| key.as_slice());
         // SAFETY: the instance is open, and `calls` came with it.
-        answer(unsafe { (calls.add_far)(self.instance, far, address.into()) })
+        answer(unsafe { (calls.add_far)(self.instance, far, address.into(), key.into()) })
     }
 
     pub(super) fn remove_far(&mut self, calls: FarCalls, far: u32) {

@@ -30,12 +30,8 @@ impl PoolRegion {
             base: ptr::with_exposed_provenance_mut(self.base),
             slot_size: self.slot_size,
             count: self.count,
+            ..Pool::NONE
         }
-    }
-
-    /// What a plugin sees that has no data path.
-    pub(super) fn none() -> Pool {
-        Pool { base: ptr::null_mut(), slot_size: 0, count: 0 }
     }
 
     /// True if the slot's memory lies in the region.

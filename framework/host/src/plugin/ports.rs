@@ -140,12 +140,12 @@ impl LinkInstance {
         self.port.ready_fd()
     }
 
-    /// Admits a far node at `address`, to be known as `far`.
+    /// Admits a far node at `address`, to be known as `far`; `key` is its static public key, if it has one.
     ///
     /// # Errors
     /// `Invalid` if the address cannot be read or is admitted already.
-    pub fn add_far(&mut self, far: u32, address: &str) -> Result<(), Failure> {
-        self.port.port.add_far(self.far_calls, far, address)
+    pub fn add_far(&mut self, far: u32, address: &str, key: Option<&[u8; 32]>) -> Result<(), Failure> {
+        self.port.port.add_far(self.far_calls, far, address, key)
     }
 
     /// Forgets a far node; unknown numbers are ignored.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tracing::level_filters::LevelFilter;
 use vreserve_abi::export::WithMetadata;
-use vreserve_abi::{HostContext, HostTable, HostTableRef, Pool, RStr, RString};
+use vreserve_abi::{HostContext, HostTable, HostTableRef, Identity, Pool, Queue, RStr, RString};
 
 use super::counters::{Counters, cut};
 use super::{CounterReading, PluginKind, PoolRegion};
@@ -106,7 +106,7 @@ impl InstanceHost {
     /// The host as the instance sees it.
     pub(super) fn context(&self) -> HostContext {
         const TABLE: &WithMetadata<HostTable> =
-            &WithMetadata::new(HostTable { log, max_level, counter, state_dir, pool });
+            &WithMetadata::new(HostTable { log, max_level, counter, state_dir, pool, queue, identity });
         HostContext { table: HostTableRef(TABLE.static_as_prefix()), context: self.context }
     }
 }
@@ -169,7 +169,15 @@ extern "C" fn state_dir(context: usize) -> RString {
 extern "C" fn pool(context: usize) -> Pool {
     let pool = registration(context)
         .and_then(|registration| *registration.pool.lock().unwrap_or_else(PoisonError::into_inner));
-    pool.as_ref().map_or_else(PoolRegion::none, PoolRegion::as_pool)
+    pool.as_ref().map_or(Pool::NONE, PoolRegion::as_pool)
+}
+
+extern "C" fn queue(_: usize) -> Queue {
+    Queue::ONLY
+}
+
+extern "C" fn identity(_: usize) -> Identity {
+    Identity::NONE
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ fn replace(slot: &mut Slot, saved: &Slot) -> bool {
 /// Keeps what a plugin may say of a frame it received; false if the frame would not lie in its slot.
 fn restore_received(slot: &mut Slot, saved: &Slot) -> bool {
     (slot.base, slot.capacity, slot.buffer) = (saved.base, saved.capacity, saved.buffer);
-    (slot.reserved, slot.refusal) = (saved.reserved, saved.refusal);
+    (slot.limit, slot.refusal) = (saved.limit, saved.refusal);
     let offset = slot.offset.min(slot.capacity);
     let len = slot.len.min(slot.capacity - offset);
     let sound = (offset, len) == (slot.offset, slot.len);
@@ -123,10 +123,10 @@ fn restore_received(slot: &mut Slot, saved: &Slot) -> bool {
     sound
 }
 
-/// Keeps the refusal only; false if there is no such refusal.
+/// Keeps the refusal and its limit only; false if there is no such refusal.
 fn restore_sent(slot: &mut Slot, saved: &Slot) -> bool {
-    let refusal = slot.refusal;
-    *slot = Slot { refusal: refusal.min(LAST_REFUSAL), ..*saved };
+    let (refusal, limit) = (slot.refusal, slot.limit);
+    *slot = Slot { refusal: refusal.min(LAST_REFUSAL), limit, ..*saved };
     refusal <= LAST_REFUSAL
 }
 
@@ -143,7 +143,12 @@ mod tests {
     /// A pool whose memory nobody touches: the calls below only look at slots.
     #[allow(unsafe_code, reason = "no memory of the pool is ever touched")]
     fn guard(violations: &'static AtomicU64) -> SlotGuard {
-        let pool = Pool { base: ptr::without_provenance_mut(4096), slot_size: CAPACITY as usize, count: 512 };
+        let pool = Pool {
+            base: ptr::without_provenance_mut(4096),
+            slot_size: CAPACITY as usize,
+            count: 512,
+            ..Pool::NONE
+        };
         // SAFETY: nothing reads or writes through the slots of this test.
         SlotGuard::new(Some(unsafe { PoolRegion::new(pool) }), violations)
     }
@@ -162,7 +167,7 @@ mod tests {
             offload: Offload::default(),
             refusal: 0,
             buffer,
-            reserved: 0,
+            limit: 0,
         }
     }
 

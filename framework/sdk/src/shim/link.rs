@@ -2,13 +2,13 @@
 
 use vreserve_abi::export::WithMetadata;
 use vreserve_abi::{
-    Batch, HostContext, LinkTable, LinkTableRef, PluginFailure, PluginTable, RResult, RStr, RString, RawLink,
-    Slot,
+    Batch, HostContext, LinkTable, LinkTableRef, PluginFailure, PluginTable, RResult, RSlice, RStr, RString,
+    RawLink, Slot,
 };
 
 use super::instance::{boxed, close, on_batch, on_instance};
 use super::{Shim, document, open};
-use crate::{FarId, Link};
+use crate::{FarId, FarNode, Link};
 
 /// Serves link with `T`.
 pub fn add_link<T: Link>(table: &mut PluginTable) {
@@ -50,8 +50,10 @@ unsafe extern "C" fn add_far<T: Link>(
     instance: *mut (),
     far: u32,
     address: RStr<'_>,
+    key: RSlice<'_, u8>,
 ) -> RResult<(), PluginFailure> {
-    on_instance(instance, |link: &mut T| link.add_far(FarId(far), address.as_str()))
+    let node = FarNode { address: address.as_str(), key: key.as_slice().try_into().ok() };
+    on_instance(instance, |link: &mut T| link.add_far(FarId(far), &node))
 }
 
 unsafe extern "C" fn remove_far<T: Link>(instance: *mut (), far: u32) {

@@ -78,7 +78,7 @@ fn tap_attachment(name: &str, mtu: u32, incoming: OwnedFd) -> Result<Attachment,
     let outgoing = incoming
         .try_clone()
         .map_err(|error| Failure::unavailable(format!("interface {name}: duplicating: {error}")))?;
-    let info = InterfaceInfo { interface: name.to_owned(), mtu };
+    let info = InterfaceInfo { interface: name.to_owned(), mtu, offload: false, queues: 1 };
     Ok(Attachment { kind: Kind::Tap, info, incoming, outgoing })
 }
 
@@ -99,7 +99,7 @@ fn open_interface(config: &Config) -> Result<Attachment, Failure> {
     }
     let incoming = packet::open_capturing(index).map_err(|error| cannot("capturing", error))?;
     let outgoing = packet::open_injecting(index).map_err(|error| cannot("injecting", error))?;
-    let info = InterfaceInfo { interface: name.to_owned(), mtu };
+    let info = InterfaceInfo { interface: name.to_owned(), mtu, offload: false, queues: 1 };
     Ok(Attachment { kind: Kind::Interface, info, incoming, outgoing })
 }
 

@@ -13,7 +13,7 @@ use super::PATIENCE;
 use vreserve_capture_iouring::plugin;
 use vreserve_sdk::abi::export::PrefixTypeTrait;
 use vreserve_sdk::abi::{
-    Batch, HostContext, HostTable, Offload, Pool, RStr, RString, RawCapture, STATUS_OK, Slot,
+    Batch, HostContext, HostTable, Identity, Offload, Pool, Queue, RStr, RString, RawCapture, STATUS_OK, Slot,
 };
 use vreserve_sdk::{Failure, FailureKind, InterfaceInfo};
 
@@ -136,7 +136,7 @@ impl Instance {
             offload: Offload::default(),
             refusal: 0,
             buffer: index as u32,
-            reserved: 0,
+            limit: 0,
         };
         (0..count).map(slot).collect()
     }
@@ -173,7 +173,13 @@ fn table() -> vreserve_sdk::abi::HostTableRef {
         RString::from("/nonexistent")
     }
     extern "C" fn pool(_: usize) -> Pool {
-        Pool { base: std::ptr::null_mut(), slot_size: 0, count: 0 }
+        Pool::NONE
     }
-    HostTable { log, max_level, counter, state_dir, pool }.leak_into_prefix()
+    extern "C" fn queue(_: usize) -> Queue {
+        Queue::ONLY
+    }
+    extern "C" fn identity(_: usize) -> Identity {
+        Identity::NONE
+    }
+    HostTable { log, max_level, counter, state_dir, pool, queue, identity }.leak_into_prefix()
 }

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vreserve_sdk::abi::export::PrefixTypeTrait;
-use vreserve_sdk::abi::{HostContext, HostTable, Pool, RStr, RString, RawLink, STATUS_OK, Slot};
+use vreserve_sdk::abi::{
+    HostContext, HostTable, Identity, Pool, Queue, RSlice, RStr, RString, RawLink, STATUS_OK, Slot,
+};
 use vreserve_sdk::shim::failure_in;
 use vreserve_sdk::{EndpointInfo, Failure, Offload};
 
@@ -41,7 +43,13 @@ extern "C" fn state_dir(_: usize) -> RString {
 }
 
 extern "C" fn pool(_: usize) -> Pool {
-    Pool { base: std::ptr::null_mut(), slot_size: 0, count: 0 }
+    Pool::NONE
+}
+extern "C" fn queue(_: usize) -> Queue {
+    Queue::ONLY
+}
+extern "C" fn identity(_: usize) -> Identity {
+    Identity::NONE
 }
 
 /// The system's allocator, counting per thread.
@@ -92,7 +100,7 @@ pub(crate) struct Sent {
 
 pub(crate) fn open(config: &str) -> Result<TestLink, Failure> {
     let context = INSTANCES.fetch_add(1, Ordering::Relaxed) as usize;
-    let table = HostTable { log, max_level, counter, state_dir, pool }.leak_into_prefix();
+    let table = HostTable { log, max_level, counter, state_dir, pool, queue, identity }.leak_into_prefix();
     let open = vreserve_link_udp::plugin().open_link();
     match open(HostContext { table, context }, config.into()).into_result() {
         Ok(raw) => Ok(TestLink { raw, context, allocations: Cell::new(0) }),
@@ -114,7 +122,8 @@ impl TestLink {
 
     pub(crate) fn add_far(&self, far: u32, address: &str) -> Result<(), Failure> {
         // SAFETY: as above.
-        let result = unsafe { (self.raw.table.add_far())(self.raw.instance, far, address.into()) };
+        let result =
+            unsafe { (self.raw.table.add_far())(self.raw.instance, far, address.into(), RSlice::EMPTY) };
         result.into_result().map_err(|failure| failure_in(&failure))
     }
 
@@ -208,7 +217,7 @@ fn slot(bytes: &mut [u8; SLOT], len: usize) -> Slot {
         offload: Offload::default(),
         refusal: 0,
         buffer: 0,
-        reserved: 0,
+        limit: 0,
     }
 }
 

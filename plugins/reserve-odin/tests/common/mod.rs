@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use vreserve_sdk::abi::export::PrefixTypeTrait;
 use vreserve_sdk::abi::{
-    FfiFuture, HostContext, HostTable, PluginFailure, Pool, RResult, RStr, RString, RawReserve,
+    FfiFuture, HostContext, HostTable, Identity, PluginFailure, Pool, Queue, RResult, RStr, RString,
+    RawReserve,
 };
 use vreserve_sdk::model::{Capabilities, Observed, Request, RequestKey};
 use vreserve_sdk::serde::de::DeserializeOwned;
@@ -39,7 +40,13 @@ extern "C" fn state_dir(context: usize) -> RString {
 }
 
 extern "C" fn pool(_: usize) -> Pool {
-    Pool { base: std::ptr::null_mut(), slot_size: 0, count: 0 }
+    Pool::NONE
+}
+extern "C" fn queue(_: usize) -> Queue {
+    Queue::ONLY
+}
+extern "C" fn identity(_: usize) -> Identity {
+    Identity::NONE
 }
 
 /// A directory with a fake client in it, and the state of one instance.
@@ -101,7 +108,8 @@ impl Site {
             dirs.push(self.path("state"));
             dirs.len() - 1
         };
-        let table = HostTable { log, max_level, counter, state_dir, pool }.leak_into_prefix();
+        let table =
+            HostTable { log, max_level, counter, state_dir, pool, queue, identity }.leak_into_prefix();
         let open = vreserve_reserve_odin::plugin().open_reserve();
         match open(HostContext { table, context }, config.to_string().as_str().into()).into_result() {
             Ok(raw) => Ok(Backend { raw, runtime: Runtime::new().unwrap() }),
