@@ -61,9 +61,10 @@ pub enum NotMergeable {
     /// CWR, which only the first frame of a super-frame may have (RFC 3168 §6.1.2).
     #[error("CWR is set on a later frame")]
     Cwr,
-    /// Of the UDP checksums one is absent and another is not.
-    #[error("one frame has a UDP checksum and another has none")]
-    ChecksumPresence,
+    /// The UDP checksum is absent. The kernel refuses super-frames without (`EINVAL`), and giving them one would
+    /// alter what the guest sent.
+    #[error("the frame has no checksum")]
+    ChecksumAbsent,
     /// A checksum is wrong.
     #[error("a checksum is wrong")]
     WrongChecksum,
@@ -80,8 +81,6 @@ pub struct Merge {
     payload_len: usize,
     frames: usize,
     is_closed: bool,
-    /// False only for UDP over IPv4 that goes without a checksum.
-    is_summed: bool,
     /// By how much the IPv4 identification grows; known from the second frame on.
     id_step: u16,
     /// PSH and FIN of the newest frame.
@@ -94,13 +93,12 @@ impl Merge {
     /// Begins with a whole wire frame, if it may be part of a super-frame and, under
     /// [`ChecksumPolicy::Verify`], its checksums are right. Whoever gets `None` passes the frame on as it is.
     ///
-    /// Never begins with SYN, RST or URG, without payload, with IPv4 options, IPv6 extension headers, more than
+    /// Never begins with SYN, RST or URG, without payload or UDP checksum, with IPv4 options, IPv6 extension headers, more than
     /// one VLAN tag, or Ethernet padding. PSH and FIN begin a super-frame that [is closed](Merge::is_closed).
     pub fn start(frame: &[u8], policy: ChecksumPolicy) -> Option<Merge> {
         let (shape, pseudo) = Shape::of(frame)?;
         let (own, payload) = frame.split_at_checked(shape.header_len)?;
-        let is_summed = is_summed(&shape, own);
-        if !is_summed && shape.is_ipv6 {
+        if !is_summed(&shape, own) {
             return None;
         }
         let mut header = [0; MAX_HEADER];
@@ -114,7 +112,6 @@ impl Merge {
             payload_len: payload.len(),
             frames: 1,
             is_closed: last_flags != 0,
-            is_summed,
             id_step: 0,
             last_flags,
             pseudo,
@@ -138,8 +135,8 @@ impl Merge {
         let id_step = self.check_identification(header)?;
         if !self.shape.is_udp {
             self.check_tcp(header)?;
-        } else if is_summed(&self.shape, header) != self.is_summed {
-            return Err(NotMergeable::ChecksumPresence);
+        } else if !is_summed(&self.shape, header) {
+            return Err(NotMergeable::ChecksumAbsent);
         }
         if !self.has_right_checksums(header, payload) {
             return Err(NotMergeable::WrongChecksum);
@@ -156,7 +153,7 @@ impl Merge {
     /// stand, and returns its metadata. The payloads belong right behind, in order.
     ///
     /// A super-frame of one frame keeps that frame's headers; its metadata say
-    /// [`data_valid`](Offload::data_valid) if there is a checksum, which has been verified or is trusted.
+    /// [`data_valid`](Offload::data_valid), as its checksum has been verified or is trusted.
     ///
     /// # Panics
     /// If `header` is shorter than [`header_len`](Merge::header_len).
@@ -164,7 +161,7 @@ impl Merge {
         let header = &mut header[..self.shape.header_len];
         header.copy_from_slice(&self.header[..self.shape.header_len]);
         if self.frames == 1 {
-            return Offload { data_valid: self.is_summed, ..Offload::default() };
+            return Offload { data_valid: true, ..Offload::default() };
         }
         self.write_network(&mut header[self.shape.ip..]);
         self.write_transport(&mut header[self.shape.transport..]);
@@ -268,9 +265,6 @@ impl Merge {
         if !self.shape.is_ipv6 && !Wide::of(&network[self.shape.ip..]).fold().is_valid() {
             return false;
         }
-        if !self.is_summed {
-            return true;
-        }
         // Bounded by the IP length, which has been checked to be that of the frame.
         let length = Wide::word((transport.len() + payload.len()) as u16);
         (self.pseudo + length + Wide::of(transport) + Wide::of(payload)).fold().is_valid()
@@ -295,10 +289,8 @@ impl Merge {
         } else {
             transport[TCP_FLAGS] |= self.last_flags;
         }
-        if self.is_summed {
-            let partial = (self.pseudo + Wide::word(length)).fold().partial();
-            write_be16(transport, self.shape.checksum_offset(), partial);
-        }
+        let partial = (self.pseudo + Wide::word(length)).fold().partial();
+        write_be16(transport, self.shape.checksum_offset(), partial);
     }
 
     fn metadata(&self) -> Offload {
@@ -308,21 +300,15 @@ impl Merge {
             (false, true) => OffloadKind::Tcp6,
         };
         let has_cwr = !self.shape.is_udp && self.header[self.shape.transport + TCP_FLAGS] & TCP_CWR != 0;
-        let plain = Offload {
+        Offload {
             kind,
             ecn: has_cwr,
+            needs_checksum: true,
+            data_valid: false,
             header_len: narrow(self.shape.header_len),
             segment_size: narrow(self.segment_size),
-            ..Offload::default()
-        };
-        if !self.is_summed {
-            return plain;
-        }
-        Offload {
-            needs_checksum: true,
             checksum_start: narrow(self.shape.transport),
             checksum_offset: narrow(self.shape.checksum_offset()),
-            ..plain
         }
     }
 }
@@ -333,7 +319,8 @@ fn ending_flags(shape: &Shape, header: &[u8]) -> u8 {
     if shape.is_udp { 0 } else { header[shape.transport + TCP_FLAGS] & (TCP_PSH | TCP_FIN) }
 }
 
-/// Whether there is a transport checksum: UDP may go without.
+/// Whether there is a transport checksum: UDP over IPv4 may go without (RFC 768), and some of its tunnels over
+/// IPv6 (RFC 6935).
 #[inline]
 fn is_summed(shape: &Shape, header: &[u8]) -> bool {
     !shape.is_udp || header[shape.transport + 6..][..2] != [0, 0]
