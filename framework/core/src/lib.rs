@@ -6,7 +6,7 @@
 //! Data plane, in the order a frame meets it: [`frame`], [`forward`], `cache`, [`rules`], [`learn`],
 //! [`counters`], [`drops`]; at a planned cut-over [`switch`]; between two nodes [`signal`], [`liveness`] and
 //! [`probe`].
-//! Control plane: [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
+//! Control plane: [`key`], [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -16,6 +16,7 @@ pub mod drops;
 pub mod forward;
 pub mod frame;
 pub mod ids;
+pub mod key;
 pub mod lead;
 pub mod learn;
 pub mod liveness;

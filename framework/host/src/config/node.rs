@@ -8,7 +8,7 @@ use super::section::{Entry, Section, refuse_duplicates};
 use super::types::{Admitted, NodeConfig, ProxyConfig, Role};
 use crate::keys::PublicKey;
 
-const KEY_HINT: &str = "write the node's public key, 44 characters of base64";
+pub(super) const KEY_HINT: &str = "write the node's public key, 44 characters of base64";
 
 /// `[node]`, as far as it could be read; its star is not resolved yet.
 pub(super) struct Node<'a> {

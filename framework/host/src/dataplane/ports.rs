@@ -10,6 +10,7 @@ use vreserve_core::ids::{InterfaceId, LinkId};
 use vreserve_model::{Failure, Timestamp};
 
 use super::mailbox::{LinkSpec, PortStatus};
+use crate::keys::PublicKey;
 use crate::plugin::{CaptureInstance, InstanceError, LinkInstance};
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -189,8 +190,21 @@ pub struct CapturePort {
 pub struct EndpointPort {
     /// The instance.
     pub port: Port<LinkInstance>,
-    /// The links by far number; numbers are reused once free.
-    fars: Vec<Option<(LinkId, String)>>,
+    /// The far nodes by number; numbers are reused once free.
+    fars: Vec<Option<Far>>,
+}
+
+/// A far node, as it is admitted to each next instance.
+struct Far {
+    link: LinkId,
+    address: String,
+    key: Option<PublicKey>,
+}
+
+impl Far {
+    fn admit(&self, instance: &mut LinkInstance, number: u32) -> Result<(), Failure> {
+        instance.add_far(number, &self.address, self.key.as_ref().map(|key| &key.0))
+    }
 }
 
 impl EndpointPort {
@@ -206,7 +220,7 @@ impl EndpointPort {
 
     /// The link of a far number.
     pub fn link_of(&self, far: u32) -> Option<LinkId> {
-        self.fars.get(far as usize)?.as_ref().map(|(link, _)| *link)
+        self.fars.get(far as usize)?.as_ref().map(|far| far.link)
     }
 
     /// Admits the far node of a link and returns its number. On a failed port it is admitted when the port
@@ -216,15 +230,16 @@ impl EndpointPort {
     /// What the plugin says.
     pub fn add(&mut self, link: &LinkSpec) -> Result<u32, Failure> {
         let free = self.fars.iter().position(Option::is_none).unwrap_or(self.fars.len());
-        let far = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
+        let number = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
+        let far = Far { link: link.id, address: link.far_address.clone(), key: link.far_key };
         if let Some(instance) = self.port.instance() {
-            instance.add_far(far, &link.far_address, None)?;
+            far.admit(instance, number)?;
         }
         if free == self.fars.len() {
             self.fars.push(None);
         }
-        self.fars[free] = Some((link.id, link.far_address.clone()));
-        Ok(far)
+        self.fars[free] = Some(far);
+        Ok(number)
     }
 
     /// Forgets a far node.
@@ -241,11 +256,11 @@ impl EndpointPort {
     pub fn readmit(&mut self) -> Vec<(LinkId, Failure)> {
         let Some(instance) = self.port.instance() else { return Vec::new() };
         let mut failed = Vec::new();
-        for (far, entry) in self.fars.iter().enumerate() {
-            let Some((link, address)) = entry else { continue };
-            let far = u32::try_from(far).expect("`add` keeps far numbers in range");
-            if let Err(failure) = instance.add_far(far, address, None) {
-                failed.push((*link, failure));
+        for (number, entry) in self.fars.iter().enumerate() {
+            let Some(far) = entry else { continue };
+            let number = u32::try_from(number).expect("`add` keeps far numbers in range");
+            if let Err(failure) = far.admit(instance, number) {
+                failed.push((far.link, failure));
             }
         }
         failed
