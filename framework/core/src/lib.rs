@@ -4,7 +4,7 @@
 //! effects go out as values. The host is the thin shell around it.
 //!
 //! Data plane, in the order a frame meets it: [`frame`], [`forward`], `cache`, [`rules`], [`learn`],
-//! [`counters`], [`drops`]; at a planned cut-over [`switch`]; between two nodes [`signal`], [`liveness`] and
+//! [`counters`], [`drops`]; at a planned cut-over [`switch`]; for a frame too large for its way [`too_big`]; between two nodes [`signal`], [`liveness`] and
 //! [`probe`].
 //! Control plane: [`key`], [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
 #![forbid(unsafe_code)]
@@ -28,3 +28,4 @@ pub mod reservation;
 pub mod rules;
 pub mod signal;
 pub mod switch;
+pub mod too_big;
