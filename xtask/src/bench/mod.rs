@@ -16,7 +16,9 @@ mod load;
 mod machine;
 mod metric;
 mod node;
+mod page;
 mod peers;
+mod plot;
 mod record;
 mod spread;
 mod table;
@@ -42,14 +44,17 @@ const ROUNDS_OF_A_REPORT: usize = 5;
 const SUITES: [(&str, Suite); 3] =
     [("dataplane", dataplane::run), ("latency", latency::run), ("peers", peers::run)];
 
+/// In place of a suite: makes the page from the records.
+const REPORT: &str = "report";
+
 /// A suite measures and records; the build is done, rights and packages are there.
 type Suite = fn(&Options, &Artifacts) -> anyhow::Result<Record>;
 
 /// What the command line can say.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What is measured.
-    #[arg(value_parser = PossibleValuesParser::new(SUITES.map(|(name, _)| name)))]
+    /// What is measured; `report` makes the page in docs/reports/bench from the records there.
+    #[arg(value_parser = PossibleValuesParser::new(SUITES.iter().map(|(name, _)| *name).chain([REPORT])))]
     suite: String,
     /// Rounds; each runs every load once, between two runs of its baseline. A report has at least 5.
     #[arg(long, default_value_t = ROUNDS_OF_A_REPORT, value_name = "N")]
@@ -98,6 +103,9 @@ impl Options {
 /// # Errors
 /// Missing tools or rights; a build or a lab that fails; a signal; with `--check`, a target that is missed.
 pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.suite == REPORT {
+        return page::write();
+    }
     interrupt::catch()?;
     packages::ensure()?;
     packages::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
