@@ -72,9 +72,7 @@ fn idle(versus: &mut Versus) -> anyhow::Result<()> {
 
 /// The larger of a pair's two daemons.
 fn memory(versus: &mut Versus) -> anyhow::Result<()> {
-    let peak = |subject: &Subject| {
-        subject.pids.iter().try_fold(0.0, |most: f64, &pid| Ok(most.max(busy::memory_peak_mib(pid)?)))
-    };
+    let peak = |subject: &Subject| busy::largest_memory_peak_mib(&subject.pids);
     let peaks = versus.ours().map(peak).collect::<anyhow::Result<Vec<_>>>()?;
     keep(versus, Metric::MemoryPeak, &peaks);
     Ok(())

@@ -8,7 +8,10 @@
 
 mod baseline;
 mod busy;
+mod churn;
+mod config;
 mod contest;
+mod crowd;
 mod dataplane;
 mod ground;
 mod latency;
@@ -19,7 +22,9 @@ mod node;
 mod page;
 mod peers;
 mod plot;
+mod raw;
 mod record;
+mod scale;
 mod spread;
 mod table;
 mod target;
@@ -41,8 +46,8 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 3] =
-    [("dataplane", dataplane::run), ("latency", latency::run), ("peers", peers::run)];
+const SUITES: [(&str, Suite); 4] =
+    [("dataplane", dataplane::run), ("latency", latency::run), ("peers", peers::run), ("scale", scale::run)];
 
 /// In place of a suite: makes the page from the records.
 const REPORT: &str = "report";
