@@ -1,13 +1,17 @@
-//! Rules that change a thousand times a second: guests that move between two interfaces of a node, as live
-//! migration and a hostile guest both do, are learned, announced to the lead and become new rules on both nodes.
+//! Rules that change a thousand times a second: guests that move from node to node, as in live migration, are
+//! learned there, announced to the lead and become new rules on both nodes.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde_json::Value;
 
 use super::contest::Outcome;
-use super::ground::{Ground, Subject};
+use super::ground::{B, Ground, Subject};
 use super::load::Load;
 use super::metric::Metric;
 use super::raw::FrameSocket;
@@ -18,12 +22,14 @@ use crate::interrupt;
 const RATE: u64 = 1000;
 /// How many guests move; each may move once a second at most, so each does so every other second.
 const MOVERS: u64 = 2000;
-/// The interfaces between which they move.
+/// The interfaces of each node between which they move; two, so that none holds more than are learned at one.
 const PLACES: [&str; 2] = ["eth6", "eth7"];
 /// Frames sent at a time.
 const BURST: u64 = 10;
 /// Time for the first rules to change before measuring begins.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// For a daemon to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// One round: still, changing, still; the ratio is of changing to the mean of both.
 ///
@@ -42,18 +48,24 @@ pub(super) fn round(
     };
     interrupt::check()?;
     let before = measure()?;
-    let sockets = ground.lab().inside(&subject.from, || PLACES.map(FrameSocket::open))?;
-    let sockets = sockets.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let mut sockets = Vec::new();
+    for interface in PLACES {
+        for member in [&subject.from, &subject.to] {
+            sockets.push(ground.lab().inside(member, || FrameSocket::open(interface))??);
+        }
+    }
     let (is_over, moved) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (changing, per_second) = std::thread::scope(|scope| {
+    let socket = ground.lab().runtime_directory().join(format!("{}-{B}.sock", subject.name));
+    let (changing, per_second, revisions) = std::thread::scope(|scope| {
         let moving = scope.spawn(|| move_about(&sockets, &is_over, &moved));
         std::thread::sleep(WARM_UP);
-        let (begin, first) = (Instant::now(), moved.load(Ordering::Relaxed));
+        let (begin, first) = (Instant::now(), (moved.load(Ordering::Relaxed), revision(&socket)?));
         let changing = measure();
-        let per_second = (moved.load(Ordering::Relaxed) - first) as f64 / begin.elapsed().as_secs_f64();
+        let last = (moved.load(Ordering::Relaxed), revision(&socket)?);
+        let took = begin.elapsed().as_secs_f64();
         is_over.store(true, Ordering::Relaxed);
         moving.join().expect("moving does not panic")?;
-        anyhow::Ok((changing?, per_second))
+        anyhow::Ok((changing?, (last.0 - first.0) as f64 / took, (last.1 - first.1) as f64 / took))
     })?;
     let after = measure()?;
     let mut keep = |metric, value, baseline| {
@@ -68,8 +80,23 @@ pub(super) fn round(
     };
     keep(Metric::SpreadTcp, changing, Some(f64::midpoint(before, after)));
     keep(Metric::Moves, per_second, None);
-    println!("{round}  rules change at {per_second:.0}/s: ×{:.2}", changing / f64::midpoint(before, after));
+    keep(Metric::Revisions, revisions, None);
+    println!(
+        "{round}  {per_second:.0} moves/s, {revisions:.1} rule sets/s: ×{:.2}",
+        changing / f64::midpoint(before, after)
+    );
     Ok(())
+}
+
+/// The number of the overlay that is in force at a node; each new one replaces its rules.
+fn revision(socket: &Path) -> anyhow::Result<u64> {
+    let mut stream = UnixStream::connect(socket).context("ask a daemon")?;
+    stream.set_read_timeout(Some(ANSWER)).context("bound the wait for an answer")?;
+    stream.write_all(b"{\"query\":\"status\"}\n").context("ask a daemon")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context("hear a daemon")?;
+    let answer: Value = serde_json::from_str(&answer).context("understand a daemon")?;
+    answer["ok"]["revision"].as_u64().context("a daemon's status has no revision")
 }
 
 fn move_about(sockets: &[FrameSocket], is_over: &AtomicBool, moved: &AtomicU64) -> anyhow::Result<()> {
@@ -82,9 +109,9 @@ fn move_about(sockets: &[FrameSocket], is_over: &AtomicBool, moved: &AtomicU64) 
         if is_over.load(Ordering::Relaxed) {
             break;
         }
-        // All of them once at the one place, then all of them once at the other.
-        let place = &sockets[(number / MOVERS % 2) as usize];
-        place.send(&frame((number % MOVERS) as u16)).context("send the frame of a guest that moves")?;
+        let (turn, mover) = (number / MOVERS, number % MOVERS);
+        let place = &sockets[((turn + mover) % sockets.len() as u64) as usize];
+        place.send(&frame(mover as u16)).context("send the frame of a guest that moves")?;
         moved.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())

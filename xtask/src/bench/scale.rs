@@ -66,9 +66,8 @@ pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record
     }
     let mut record = Record::new("scale", options.rounds, options.length.as_secs_f64(), outcome.samples);
     record.skipped = outcome.failures;
-    record.note(
-        "rules change as guests move between two interfaces of a node, each once in two seconds".to_owned(),
-    );
+    record
+        .note("rules change as 2000 guests move between the two nodes, each once in two seconds".to_owned());
     Ok(record)
 }
 
