@@ -25,8 +25,6 @@ pub(crate) const B: &str = "b";
 pub(crate) const UNDERLAY: &str = "inet0";
 /// Of every guest, of ours and of the baselines: 1500 less the 50 bytes that VXLAN adds (RFC 7348).
 pub(crate) const GUEST_MTU: u32 = 1450;
-/// Debian's default is cubic; another paces, and its figures would be those of its timers.
-const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 /// A lab's guests have addresses; those without an interface make no use of them.
 const FAR_ENDS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 
@@ -96,18 +94,7 @@ impl Ground {
                 cleared.namespaces, cleared.processes
             );
         }
-        let ground = Self { lab: Lab::up(spec)?, place, seats: seats.to_vec() };
-        ground.set_up_guests()?;
-        Ok(ground)
-    }
-
-    /// Each guest's TCP as on any Debian, whatever this machine has been set to.
-    fn set_up_guests(&self) -> anyhow::Result<()> {
-        for (_, guest) in self.lab.spec().guests() {
-            let set = || std::fs::write(CONGESTION_CONTROL, "cubic");
-            self.lab.inside(&guest.name, set)?.context("choose a guest's congestion control")?;
-        }
-        Ok(())
+        Ok(Self { lab: Lab::up(spec)?, place, seats: seats.to_vec() })
     }
 
     /// The lab.

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::socket::{setsockopt, sockopt};
 use vreserve_testbed::Lab;
 
 use super::super::ground::Subject;
+use super::CONGESTION_CONTROL;
 
 const PORT: u16 = 5501;
 /// Flows at a time, however many guests there are.
@@ -91,6 +93,7 @@ fn connect_all(lab: &Lab, subject: &Subject) -> anyhow::Result<Vec<(Vec<TcpStrea
 fn connect(listener: &TcpListener, at: Ipv4Addr) -> anyhow::Result<Pair> {
     let client = TcpStream::connect_timeout(&(at, PORT).into(), STANDSTILL);
     let client = client.with_context(|| format!("connect to {at}"))?;
+    setsockopt(&client, sockopt::TcpCongestion, &CONGESTION_CONTROL.into()).context("choose cubic")?;
     let (server, _) = listener.accept().context("accept a connection")?;
     client.set_write_timeout(Some(STANDSTILL)).context("bound a wait")?;
     server.set_read_timeout(Some(STANDSTILL)).context("bound a wait")?;
