@@ -11,7 +11,8 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::contest::Outcome;
-use super::ground::{B, Ground, Subject};
+use super::crowd;
+use super::ground::{A, Ground, Subject};
 use super::load::Load;
 use super::metric::Metric;
 use super::raw::FrameSocket;
@@ -31,13 +32,19 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// For a daemon to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Where guests move to: an interface, and a guest of the same node that they greet.
+struct Place {
+    socket: FrameSocket,
+    neighbour: [u8; 6],
+}
+
 /// One round: still, changing, still; the ratio is of changing to the mean of both.
 ///
 /// # Errors
 /// If frames cannot be sent or the load fails, or a signal came.
 pub(super) fn round(
     ground: &Ground,
-    subject: &Subject,
+    (subject, set): (&Subject, u8),
     round: usize,
     length: Duration,
     outcome: &mut Outcome,
@@ -48,16 +55,17 @@ pub(super) fn round(
     };
     interrupt::check()?;
     let before = measure()?;
-    let mut sockets = Vec::new();
+    let mut places = Vec::new();
     for interface in PLACES {
-        for member in [&subject.from, &subject.to] {
-            sockets.push(ground.lab().inside(member, || FrameSocket::open(interface))??);
+        for (is_at_a, member) in [(true, &subject.from), (false, &subject.to)] {
+            let socket = ground.lab().inside(member, || FrameSocket::open(interface))??;
+            places.push(Place { socket, neighbour: crowd::first_guest(is_at_a, set) });
         }
     }
     let (is_over, moved) = (AtomicBool::new(false), AtomicU64::new(0));
-    let socket = ground.lab().runtime_directory().join(format!("{}-{B}.sock", subject.name));
+    let socket = ground.lab().runtime_directory().join(format!("{}-{A}.sock", subject.name));
     let (changing, per_second, revisions) = std::thread::scope(|scope| {
-        let moving = scope.spawn(|| move_about(&sockets, &is_over, &moved));
+        let moving = scope.spawn(|| move_about(&places, &is_over, &moved));
         std::thread::sleep(WARM_UP);
         let (begin, first) = (Instant::now(), (moved.load(Ordering::Relaxed), revision(&socket)?));
         let changing = measure();
@@ -99,7 +107,7 @@ fn revision(socket: &Path) -> anyhow::Result<u64> {
     answer["ok"]["revision"].as_u64().context("a daemon's status has no revision")
 }
 
-fn move_about(sockets: &[FrameSocket], is_over: &AtomicBool, moved: &AtomicU64) -> anyhow::Result<()> {
+fn move_about(places: &[Place], is_over: &AtomicBool, moved: &AtomicU64) -> anyhow::Result<()> {
     let begin = Instant::now();
     for number in 0.. {
         if number % BURST == 0 {
@@ -110,19 +118,23 @@ fn move_about(sockets: &[FrameSocket], is_over: &AtomicBool, moved: &AtomicU64) 
             break;
         }
         let (turn, mover) = (number / MOVERS, number % MOVERS);
-        let place = &sockets[((turn + mover) % sockets.len() as u64) as usize];
-        place.send(&frame(mover as u16)).context("send the frame of a guest that moves")?;
+        let place = &places[((turn + mover) % places.len() as u64) as usize];
+        place
+            .socket
+            .send(&frame(mover as u16, place.neighbour))
+            .context("send the frame of a guest that moves")?;
         moved.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }
 
-/// A broadcast with nothing in it, of the experimental ethertype (IEEE 802).
-fn frame(mover: u16) -> [u8; 60] {
+/// A frame with nothing in it, of the second experimental ethertype (IEEE 802; the first is our own signals'), to a guest on the same node: whatever it
+/// costs is learning and its consequences, not the way of the frame.
+fn frame(mover: u16, to: [u8; 6]) -> [u8; 60] {
     let mut frame = [0; 60];
-    frame[..6].fill(0xff);
+    frame[..6].copy_from_slice(&to);
     frame[6..10].copy_from_slice(&[0x02, 0xcc, 0, 0]);
     frame[10..12].copy_from_slice(&mover.to_be_bytes());
-    frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+    frame[12..14].copy_from_slice(&[0x88, 0xb6]);
     frame
 }

@@ -41,7 +41,16 @@ fn partners(nth: usize) -> [Ipv4Addr; 2] {
 const NEAR_UNDERLAY: &str = "02:a2:00:00:00:01";
 
 fn mac(kind: u8, set: u8, nth: usize) -> String {
-    format!("02:{kind:02x}:{set:02x}:00:{:02x}:{:02x}", nth >> 8, nth & 0xff)
+    mac_bytes(kind, set, nth).map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn mac_bytes(kind: u8, set: u8, nth: usize) -> [u8; 6] {
+    [0x02, kind, set, 0, (nth >> 8) as u8, nth as u8]
+}
+
+/// Ethernet address of the first guest of a set, on node `A` or the other.
+pub(super) fn first_guest(is_at_a: bool, set: u8) -> [u8; 6] {
+    mac_bytes(if is_at_a { 0xa0 } else { 0xa1 }, set, 0)
 }
 
 /// Gives all guests of a subject their addresses; returns what those on node `B` are reached at.

@@ -22,6 +22,8 @@ const SIZES: [(usize, &str, &str); 4] = [
     (64, "64 guests", "64 links"),
     (512, "512 guests", "512 links"),
 ];
+/// The subject whose rules change, and its place above.
+const CHURNED: (&str, u8) = (SIZES[1].1, 1);
 /// VXLAN's port, on which the far ends of links are and expect us (RFC 7348).
 const VXLAN_PORT: u16 = 4789;
 const LOADS: [Load; 2] = [Load::SpreadTcp, Load::SpreadSmall];
@@ -94,9 +96,9 @@ fn rounds(
             };
             contest.round(round, outcome)?;
         }
-        let churned = more.iter().find(|subject| subject.ends.len() == 8);
+        let churned = more.iter().find(|subject| subject.name == CHURNED.0);
         if let Some(subject) = churned.filter(|_| kind == "guests" && options.wants("guests/churn/")) {
-            churn::round(ground, subject, round, options.length, outcome)?;
+            churn::round(ground, (subject, CHURNED.1), round, options.length, outcome)?;
         }
     }
     Ok(())
