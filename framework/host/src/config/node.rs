@@ -13,7 +13,7 @@ use crate::keys::PublicKey;
 const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 /// Bounds of `spin`.
 const SPIN: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(10));
-const KEY_HINT: &str = "write the node's public key, 44 characters of base64";
+pub(super) const KEY_HINT: &str = "write the node's public key, 44 characters of base64";
 
 /// `[node]`, as far as it could be read; its star is not resolved yet.
 pub(super) struct Node<'a> {

@@ -157,6 +157,8 @@ pub struct StaticLink {
     pub endpoint: String,
     /// The device's address, in the link plugin's own terms.
     pub address: String,
+    /// `public_key`: the device's key, if the link plugin's format asks for one.
+    pub public_key: Option<PublicKey>,
 }
 
 /// `[lead]`: how patient the lead is with reservations.

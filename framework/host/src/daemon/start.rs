@@ -16,6 +16,7 @@ use crate::control::revive::Revived;
 use crate::dataplane::pool::{POOL_SLOTS, SlotPool};
 use crate::dataplane::ports::{Endpoint, Interface, Port};
 use crate::dataplane::{CapturePort, EndpointPort, LinkSpec};
+use crate::keys::KeyPair;
 use crate::loader::{LoadError, Registry, StartError};
 use crate::plugin::{
     AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind,
@@ -228,9 +229,11 @@ impl Parts {
         config: &Config,
         registry: &Arc<Registry>,
         events: &EventLog,
+        keys: &KeyPair,
     ) -> Result<Self, StartFailure> {
         let pool = SlotPool::new(POOL_SLOTS).map_err(StartFailure::other)?;
-        let services = Arc::new(HostServices::new(config.node.state_dir.clone()));
+        let services = HostServices::new(config.node.state_dir.clone()).with_identity(keys.clone());
+        let services = Arc::new(services);
         let opener = Opener { config, registry, services: services.clone(), region: pool.region(), events };
         let (mut endpoints, mut addresses) = (Vec::new(), BTreeMap::new());
         for link in &config.links {
@@ -297,6 +300,7 @@ fn static_links(config: &Config) -> Vec<(LinkSpec, String)> {
                 class: LinkClass::Static,
                 endpoint: link.endpoint.clone(),
                 far_address: link.address.clone(),
+                far_key: link.public_key,
             };
             (spec, link.name.clone())
         })

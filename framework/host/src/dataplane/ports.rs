@@ -11,6 +11,7 @@ use vreserve_model::{Failure, Timestamp};
 use vreserve_sdk::{EndpointInfo, InterfaceInfo};
 
 use super::mailbox::{LinkSpec, PortStatus};
+use crate::keys::PublicKey;
 use crate::plugin::{CaptureInstance, InstanceError, LinkInstance};
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -233,12 +234,19 @@ pub struct EndpointPort {
     fars: Vec<Option<Far>>,
 }
 
-/// One far node of an endpoint.
+/// A far node, as it is admitted to each next instance.
 struct Far {
     link: LinkId,
     /// Where the worker keeps the link.
     position: usize,
     address: String,
+    key: Option<PublicKey>,
+}
+
+impl Far {
+    fn admit(&self, instance: &mut dyn Endpoint, number: u32) -> Result<(), Failure> {
+        instance.add_far(number, &self.address, self.key.as_ref().map(|key| &key.0))
+    }
 }
 
 impl EndpointPort {
@@ -265,15 +273,16 @@ impl EndpointPort {
     /// What the plugin says.
     pub fn add(&mut self, link: &LinkSpec, position: usize) -> Result<u32, Failure> {
         let free = self.fars.iter().position(Option::is_none).unwrap_or(self.fars.len());
-        let far = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
+        let number = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
+        let far = Far { link: link.id, position, address: link.far_address.clone(), key: link.far_key };
         if let Some(instance) = self.port.instance() {
-            instance.add_far(far, &link.far_address, None)?;
+            far.admit(instance, number)?;
         }
         if free == self.fars.len() {
             self.fars.push(None);
         }
-        self.fars[free] = Some(Far { link: link.id, position, address: link.far_address.clone() });
-        Ok(far)
+        self.fars[free] = Some(far);
+        Ok(number)
     }
 
     /// Forgets a far node.
@@ -290,11 +299,11 @@ impl EndpointPort {
     pub fn readmit(&mut self) -> Vec<(LinkId, Failure)> {
         let Some(instance) = self.port.instance() else { return Vec::new() };
         let mut failed = Vec::new();
-        for (far, entry) in self.fars.iter().enumerate() {
-            let Some(Far { link, address, .. }) = entry else { continue };
-            let far = u32::try_from(far).expect("`add` keeps far numbers in range");
-            if let Err(failure) = instance.add_far(far, address, None) {
-                failed.push((*link, failure));
+        for (number, entry) in self.fars.iter().enumerate() {
+            let Some(far) = entry else { continue };
+            let number = u32::try_from(number).expect("`add` keeps far numbers in range");
+            if let Err(failure) = far.admit(instance, number) {
+                failed.push((far.link, failure));
             }
         }
         failed
