@@ -5,6 +5,7 @@ use vreserve::dataplane::{EndpointPort, LinkSpec};
 use vreserve::keys::PublicKey;
 use vreserve::plugin::{HostServices, LinkInstance, PluginKind};
 use vreserve_core::ids::{LinkClass, LinkId};
+use vreserve_model::Failure;
 
 fn link(id: u64, key: Option<u8>) -> LinkSpec {
     LinkSpec {
@@ -21,9 +22,8 @@ fn a_far_nodes_key_reaches_the_plugin_and_each_that_comes_after_it() {
     let services = HostServices::new("/nonexistent");
     let host = services.instance(PluginKind::Link, "internet", None);
     let told = host.clone();
-    let open = move || {
-        let opened = LinkInstance::open(vreserve_fixture::plugin(), &host, "{}")?;
-        Ok(Box::new(opened) as Box<dyn Endpoint>)
+    let open = move || -> Result<Box<dyn Endpoint>, Failure> {
+        Ok(Box::new(LinkInstance::open(vreserve_fixture::plugin(), &host, "{}")?))
     };
     let port = Port::new("link.internet".into(), open().expect("it opens"), Box::new(open));
     let mut endpoint = EndpointPort::new(port);
