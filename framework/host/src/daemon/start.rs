@@ -13,7 +13,7 @@ use vreserve_model::{Failure, FailureKind};
 use crate::config::{Config, ConfigErrors, Instance, Role, did_you_mean};
 use crate::control::events::EventLog;
 use crate::control::revive::Revived;
-use crate::dataplane::pool::{POOL_SLOTS, SlotPool};
+use crate::dataplane::pool::{POOL_SLOTS, SlotPool, lent_share};
 use crate::dataplane::ports::Port;
 use crate::dataplane::{CapturePort, EndpointPort, LinkSpec};
 use crate::loader::{LoadError, Registry, StartError};
@@ -138,8 +138,14 @@ impl Opener<'_> {
         }
     }
 
-    fn capture(&self, instance: &Instance) -> Result<Option<Port<CaptureInstance>>, StartFailure> {
-        let host = self.services.instance(PluginKind::Capture, &instance.name, Some(self.region));
+    fn capture(
+        &self,
+        index: usize,
+        instance: &Instance,
+    ) -> Result<Option<Port<CaptureInstance>>, StartFailure> {
+        let (first, count) = lent_share(index, self.config.captures.len());
+        let region = self.region.lending(first, count);
+        let host = self.services.instance(PluginKind::Capture, &instance.name, Some(region));
         let Some(opened) = self.open(instance, self.registry.open_capture(instance, &host))? else {
             return Ok(None);
         };
@@ -245,7 +251,7 @@ impl Parts {
         let (mut captures, mut interfaces) = (Vec::new(), Vec::new());
         for (index, instance) in config.captures.iter().enumerate() {
             let id = InterfaceId(u16::try_from(index).map_err(StartFailure::other)?);
-            if let Some(port) = opener.capture(instance)? {
+            if let Some(port) = opener.capture(index, instance)? {
                 captures.push(CapturePort { id, port });
                 interfaces.push((id, instance.name.clone()));
             }
