@@ -11,7 +11,7 @@ use vreserve_sdk::{Batch, FrameSlot};
 use crate::attach::Attachment;
 use crate::config::Kind;
 use crate::counters::Tally;
-use crate::frame::{Tag, Unusable, put_back, to_slot};
+use crate::frame::{Tag, Unusable, put_back};
 use crate::limit::Limit;
 
 /// Bytes after which a call returns though more frames wait: what it has read is then still in the second-level
@@ -103,7 +103,7 @@ fn accept(slot: &mut FrameSlot<'_>, arrived: &Arrived, limit: &mut Limit) -> Res
     if let Some(tag) = arrived.tag {
         put_back(tag, slot, &mut checked.offload)?;
     }
-    slot.set_offload(to_slot(&checked.offload));
+    slot.set_offload(checked.offload.into());
     Ok(checked.frames)
 }
 

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use vreserve_offload::{VnetHeader, checksum};
+use vreserve_offload::{Offload, VnetHeader, checksum};
 use vreserve_sdk::{Batch, FrameSlot, Refusal};
 
 use crate::attach::Attachment;
 use crate::config::Kind;
 use crate::counters::Tally;
-use crate::frame::{Unusable, from_slot};
+use crate::frame::Unusable;
 use crate::limit::Limit;
 
 /// How frames are written: a write per frame, to a TAP or an AF_PACKET socket.
@@ -69,7 +69,7 @@ impl Writer {
 /// Makes a slot's bytes those to be written, the virtio-net header first; returns how many wire frames they stand
 /// for.
 fn prepare(slot: &mut FrameSlot<'_>, has_header: bool, limit: &mut Limit) -> Result<usize, Unusable> {
-    let offload = from_slot(&slot.offload())?;
+    let offload = Offload::try_from(slot.offload())?;
     let checked = limit.check(slot.frame(), &offload)?;
     if has_header {
         if !slot.grow_front(VnetHeader::LEN) {
