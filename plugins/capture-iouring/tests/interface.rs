@@ -9,29 +9,13 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use common::host::{Fate, Instance};
 use common::netns::Netns;
 use common::raw::RawSocket;
+use common::wire::{joined, transfer};
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
-
-/// The same tests with each way of calling the kernel.
-macro_rules! with_both_calls {
-    ($($test:ident,)+) => {
-        mod plain {
-            $(#[test] fn $test() { super::$test("plain"); })+
-        }
-        mod ring {
-            $(#[test] fn $test() { super::$test("ring"); })+
-        }
-    };
-}
 
 struct Lab {
     node: Netns,
@@ -59,71 +43,6 @@ impl Lab {
     }
 }
 
-/// Copies frames from one instance to the other until nothing is left to copy and `is_over`.
-fn forward(from: &mut Instance, to: &mut Instance, batch: usize, largest: &mut usize) -> bool {
-    let frames = from.recv_whole(batch).unwrap();
-    *largest = frames.iter().map(|frame| frame.bytes.len()).max().unwrap_or(0).max(*largest);
-    // A frame that finds no room is lost, as on any wire; TCP sends it again.
-    drop(to.send_whole(&frames).unwrap());
-    !frames.is_empty()
-}
-
-/// Joins the two interfaces while `traffic` runs; returns the largest frame that passed.
-fn joined<T: Send>(
-    a: &mut Instance,
-    b: &mut Instance,
-    batch: usize,
-    traffic: impl FnOnce() -> T + Send,
-) -> (T, usize) {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let wire = scope.spawn(|| {
-            let mut largest = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                let to_b = forward(a, b, batch, &mut largest);
-                let to_a = forward(b, a, batch, &mut largest);
-                if !to_b && !to_a {
-                    wait_for_either(a, b);
-                }
-            }
-            largest
-        });
-        // The wire must stop also if the traffic fails, or the test would wait for it instead of failing.
-        let result = panic::catch_unwind(AssertUnwindSafe(traffic));
-        is_over.store(true, Ordering::Relaxed);
-        let largest = wire.join().unwrap();
-        (result.unwrap_or_else(|failure| panic::resume_unwind(failure)), largest)
-    })
-}
-
-fn wait_for_either(a: &Instance, b: &Instance) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut fds = [a.ready_fd(), b.ready_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    poll(&mut fds, PollTimeout::from(20u8)).unwrap();
-}
-
-/// Sends `len` patterned bytes from guest A to guest B and returns what came.
-fn transfer(lab: &Lab, len: usize) -> (Vec<u8>, Vec<u8>) {
-    let sent: Vec<u8> = (0..len).map(|index| (index * 31 % 251) as u8).collect();
-    let listener = lab.b.inside(|| TcpListener::bind("10.9.0.2:0").unwrap());
-    let address = listener.local_addr().unwrap();
-    let received = thread::scope(|scope| {
-        let receiver = scope.spawn(|| {
-            let mut received = Vec::new();
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream.read_to_end(&mut received).unwrap();
-            received
-        });
-        let mut stream = lab.a.inside(|| TcpStream::connect_timeout(&address, PATIENCE).unwrap());
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(&sent).unwrap();
-        drop(stream);
-        receiver.join().unwrap()
-    });
-    (sent, received)
-}
-
 with_both_calls! {
     tcp_of_unmodified_guests_passes_with_their_offloads_on,
     injected_frames_arrive_byte_for_byte_and_are_not_captured_again,
@@ -139,7 +58,7 @@ fn tcp_of_unmodified_guests_passes_with_their_offloads_on(calls: &str) {
     let Some(lab) = Lab::new() else { return };
     for (batch, len) in [(64, 8 << 20), (7, 1 << 20), (1, 200_000)] {
         let (mut a, mut b) = (lab.open(calls, "a0", ""), lab.open(calls, "b0", ""));
-        let ((sent, received), largest) = joined(&mut a, &mut b, batch, || transfer(&lab, len));
+        let ((sent, received), largest) = joined(&mut a, &mut b, batch, || transfer(&lab.a, &lab.b, len));
         assert_eq!(received.len(), sent.len());
         assert!(received == sent, "content differs with batches of {batch}");
         assert!(largest > 1514, "super-frames pass whole");

@@ -16,18 +16,6 @@ use common::netns::Netns;
 use common::raw::{RawSocket, tap_of_the_parent};
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
 
-/// The same tests with each way of calling the kernel.
-macro_rules! with_both_calls {
-    ($($test:ident,)+) => {
-        mod plain {
-            $(#[test] fn $test() { super::$test("plain"); })+
-        }
-        mod ring {
-            $(#[test] fn $test() { super::$test("ring"); })+
-        }
-    };
-}
-
 fn config(netns: &Netns, calls: &str, more: &str) -> String {
     let name = &netns.name;
     format!(r#"{{"interface":"tap0","netns":"{name}","reader":"{calls}","writer":"{calls}"{more}}}"#)
