@@ -35,9 +35,11 @@ impl Capture for IoUringCapture {
         let (attachment, interface) = Attachment::open(&config, host.queue())?;
         let cannot =
             |error: io::Error| Failure::unavailable(format!("interface {}: {error}", config.interface));
+        let reader = config.reader.unwrap_or(config.kind.default_reader());
+        let writer = config.writer.unwrap_or(config.kind.default_writer());
         Ok(IoUringCapture {
-            reader: Reader::new(&attachment).map_err(cannot)?,
-            writer: Writer::new(&attachment).map_err(cannot)?,
+            reader: Reader::new(&attachment, reader, &host).map_err(cannot)?,
+            writer: Writer::new(&attachment, writer).map_err(cannot)?,
             limit: Limit::new(interface, attachment.info.mtu),
             attachment,
             is_busy: false,
@@ -65,7 +67,7 @@ impl Capture for IoUringCapture {
     }
 
     fn ready_fd(&self) -> Option<RawFd> {
-        Some(self.attachment.incoming.as_raw_fd())
+        Some(self.reader.ready_fd().unwrap_or(self.attachment.incoming.as_raw_fd()))
     }
 
     fn info(&self) -> InterfaceInfo {

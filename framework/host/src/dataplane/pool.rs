@@ -18,8 +18,22 @@ pub const HEADROOM: usize = 256;
 pub const BATCH: usize = 64;
 /// Slots for copies: floods, signals, frames out of a hold.
 pub const SCRATCH: usize = 64;
+/// Slots that the instances of a worker own between calls, all together.
+pub const LENT: usize = 256;
 /// Slots that a worker needs in its pool.
-pub const POOL_SLOTS: usize = BATCH + SCRATCH;
+pub const POOL_SLOTS: usize = BATCH + SCRATCH + LENT;
+
+/// The most slots lent to one instance: as many frames as a batch takes.
+const LENT_MOST: usize = BATCH;
+/// Fewer slots than this are of no use to anybody.
+const LENT_LEAST: usize = 8;
+
+/// First and number of the slots lent to one of `instances`, each with an equal share.
+pub fn lent_share(index: usize, instances: usize) -> (usize, usize) {
+    let share = (LENT / instances.max(1)).min(LENT_MOST);
+    let count = if share < LENT_LEAST { 0 } else { share };
+    (BATCH + SCRATCH + index * count, count)
+}
 
 /// A fixed number of slots. A slot is known by its number; its memory is reached through the pool only.
 /// Mapped for the rest of the process: plugins may have registered it with the kernel.
@@ -137,6 +151,16 @@ impl SlotPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_slot_is_lent_twice() {
+        for instances in 1..100 {
+            let shares = (0..instances).map(|index| lent_share(index, instances));
+            let lent: Vec<_> = shares.flat_map(|(first, count)| first..first + count).collect();
+            assert!(lent.iter().enumerate().all(|(index, slot)| *slot == BATCH + SCRATCH + index));
+            assert!(lent.len() <= LENT);
+        }
+    }
 
     #[test]
     fn frames_are_filled_copied_and_clamped() {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::mem::size_of;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use super::netns::Netns;
@@ -80,4 +81,15 @@ pub(crate) fn tap_of_the_parent(netns: &Netns, name: &str) -> OwnedFd {
         assert_eq!(result, 0, "{}", io::Error::last_os_error());
         device.into()
     })
+}
+
+/// Sends `payload` as one datagram that the kernel is to cut into segments (UDP_SEGMENT).
+pub(crate) fn send_segmented(socket: &UdpSocket, to: SocketAddr, payload: &[u8], segment_size: libc::c_int) {
+    let len = size_of::<libc::c_int>() as u32;
+    let value = (&raw const segment_size).cast();
+    // SAFETY: the pointer is to a value of the size given.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, len) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    assert_eq!(socket.send_to(payload, to).unwrap(), payload.len());
 }
