@@ -196,6 +196,13 @@ impl Forwarder {
         self.guests.poll_event()
     }
 
+    /// Takes another worker's word for where a local guest is.
+    pub fn tell_of_guest(&mut self, guest: MacAddr, at: Ingress, now: Timestamp) {
+        if self.rules.is_local(at) && self.guests.tell(guest, at, now) {
+            self.epoch += 1;
+        }
+    }
+
     /// Forgets a guest that is known to be elsewhere now.
     pub fn forget_guest(&mut self, guest: MacAddr) {
         if self.guests.forget(guest) {

@@ -1,4 +1,7 @@
 //! Cut-overs under way at this worker: frames held, barriers sent, held frames let go in order.
+//!
+//! Each worker has its own part of a pair's cut-over: it holds the frames of its own flows, and sends its own
+//! barrier behind them on its own lane of the old path.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +23,10 @@ struct Cutover {
     is_announced: bool,
 }
 
-/// The cut-overs by identity: few, and only while pairs move.
-#[derive(Default)]
+/// This worker's parts of the cut-overs by identity: few, and only while pairs move.
 pub(super) struct Cutovers {
     running: BTreeMap<SwitchId, Cutover>,
+    limits: SwitchLimits,
 }
 
 impl Cutover {
@@ -36,9 +39,16 @@ impl Cutover {
 }
 
 impl Cutovers {
+    /// For one of `workers` workers, which share the room for held frames.
+    pub(super) fn new(workers: usize) -> Self {
+        let whole = SwitchLimits::default();
+        let limits = SwitchLimits { hold_bytes: whole.hold_bytes / workers.max(1), ..whole };
+        Cutovers { running: BTreeMap::new(), limits }
+    }
+
     pub(super) fn begin(&mut self, specs: Vec<CutoverSpec>, now: Timestamp) {
         for spec in specs {
-            let switch = Switch::begin(spec.switch, SwitchLimits::default(), now);
+            let switch = Switch::begin(spec.switch, self.limits, now);
             let cutover = Cutover { switch, star: spec.star, is_announced: false };
             self.running.insert(spec.switch.id, cutover);
         }

@@ -1,4 +1,4 @@
-//! What the control plane tells the worker, and what the worker tells back.
+//! What the control plane tells a worker, and what the worker tells back.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 use vreserve_core::counters::{Cell, Weight};
 use vreserve_core::drops::{DropCounters, DropReason};
 use vreserve_core::forward::ForwarderStats;
-use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
+use vreserve_core::ids::{Ingress, InterfaceId, LinkClass, LinkId, SwitchId};
 use vreserve_core::learn::LearnEvent;
 use vreserve_core::liveness::LinkHealth;
 use vreserve_core::probe::ProofOutcome;
 use vreserve_core::rules::RuleSet;
+use vreserve_core::signal::Signal;
 use vreserve_core::switch::{SwitchOutcome, SwitchSpec};
 use vreserve_model::MacAddr;
 
@@ -74,6 +75,22 @@ pub enum Command {
     Prove(LinkId),
     /// Forgets a guest that is elsewhere now.
     ForgetGuest(MacAddr),
+    /// Another worker has seen a local guest.
+    TellOfGuest {
+        /// The guest.
+        guest: MacAddr,
+        /// Where it is.
+        at: Ingress,
+    },
+    /// A signal that another worker received, and that answers this one's question.
+    Answer {
+        /// The link it came over.
+        link: LinkId,
+        /// The signal.
+        signal: Signal,
+        /// Bytes of its frame.
+        length: usize,
+    },
     /// Hands over counts since the last time.
     Collect(oneshot::Sender<Collected>),
     /// Ends the worker.

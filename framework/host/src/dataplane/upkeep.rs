@@ -98,8 +98,7 @@ impl Worker {
         self.announced_drops = self.drops.clone();
     }
 
-    /// Tells the control plane; it is gone only when the daemon stops.
     pub(super) fn tell(&self, event: Event) {
-        drop(self.events.send(event));
+        self.teller.tell(event);
     }
 }
