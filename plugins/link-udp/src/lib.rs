@@ -13,6 +13,7 @@ mod link;
 mod mmsg;
 mod outgoing;
 mod partial;
+pub mod secure;
 mod socket;
 mod vxlan;
 
