@@ -1,6 +1,6 @@
 //! What goes out on its own: replies, initiations, keep-alives, probes of the path.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vreserve_sdk::FarId;
 
@@ -14,7 +14,7 @@ use super::protocol::{Event, Secure, Transmit};
 use super::wire::{FRONT, HEADER, INITIATION, Kind, MAC, NOISE_1, OVERHEAD, front};
 
 /// The longest time between two looks, even if nothing is due.
-const AT_LEAST_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
 impl Secure {
     /// When [`Secure::poll`] is to be called at the latest; anything else may move that to an earlier time.
@@ -97,7 +97,8 @@ impl Secure {
         rest[..MAC].copy_from_slice(&mac1);
         let proof = far.cookie(now).map(|cookie| mac2(cookie, &out[..FRONT + NOISE_1 + MAC]));
         out[FRONT + NOISE_1 + MAC..INITIATION].copy_from_slice(&proof.unwrap_or_default());
-        far.attempt.note_sent(now, Pending { state, index, mac1 }, jitter);
+        let pending = Pending { state, index, mac1, had_cookie: proof.is_some() };
+        far.attempt.note_sent(now, pending, jitter);
         Some(INITIATION)
     }
 

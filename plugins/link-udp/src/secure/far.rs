@@ -94,6 +94,8 @@ pub(super) struct Pending {
     pub(super) index: u32,
     /// The initiation's, to which a cookie is bound.
     pub(super) mac1: Mac,
+    /// The initiation had a cookie.
+    pub(super) had_cookie: bool,
 }
 
 /// This node's attempts at a handshake.
@@ -209,9 +211,13 @@ impl Far {
         self.attempt.at = self.attempt.at.max(now + PATIENCE);
     }
 
+    /// The far node wants this cookie. The initiation is sent again at once, unless it had one: a far node that
+    /// is not content with its own cookie must not set the pace.
     pub(super) fn set_cookie(&mut self, cookie: [u8; COOKIE], now: Instant) {
         self.cookie = Some((cookie, now + USE_COOKIE_FOR));
-        self.attempt.at = now;
+        if self.attempt.pending.as_ref().is_some_and(|pending| !pending.had_cookie) {
+            self.attempt.at = now;
+        }
     }
 
     pub(super) fn cookie(&self, now: Instant) -> Option<&[u8; COOKIE]> {

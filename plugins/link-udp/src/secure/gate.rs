@@ -16,7 +16,7 @@ use super::wire::{COOKIE, MAC};
 
 /// Initiations in a second that are no load.
 const CALM: u32 = 50;
-/// Key exchanges in a second under load, of all senders; about 0.2 ms each.
+/// Key exchanges in a second under load, of all senders; about 0.3 ms each.
 const MOST: u32 = 500;
 /// Key exchanges in a second under load, of one sender's share.
 const SHARE: u8 = 20;

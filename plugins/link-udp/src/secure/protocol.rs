@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use vreserve_sdk::{Failure, FarId};
+use zeroize::Zeroize;
 
 use super::cipher::Preference;
 use super::cookie::Door;
@@ -14,7 +15,7 @@ use super::gate::Gate;
 use super::handshake::Identity;
 use super::index::Indices;
 use super::lanes::Lane;
-use super::pmtu::PathLimits;
+use super::pmtu::{PathLimits, PathMtu};
 use super::wire::{INITIATION, OVERHEAD};
 
 /// Replies that wait to be sent; more are not made.
@@ -103,9 +104,11 @@ pub struct Secure {
 
 impl Secure {
     /// An endpoint without far nodes.
-    pub fn new(setup: Setup, mut entropy: Box<dyn Entropy>) -> Self {
+    pub fn new(mut setup: Setup, mut entropy: Box<dyn Entropy>) -> Self {
+        let identity = Identity::new(setup.secret, setup.public);
+        setup.secret.zeroize();
         Secure {
-            identity: Identity::new(setup.secret, setup.public),
+            identity,
             door: Door::of(&setup.public),
             lane: setup.lane,
             preference: setup.preference,
@@ -191,11 +194,7 @@ impl Secure {
     }
 
     /// Does something to a far node's path, and tells of a change.
-    pub(super) fn on_path<T>(
-        &mut self,
-        id: FarId,
-        act: impl FnOnce(&mut super::pmtu::PathMtu) -> T,
-    ) -> Option<T> {
+    pub(super) fn on_path<T>(&mut self, id: FarId, act: impl FnOnce(&mut PathMtu) -> T) -> Option<T> {
         let far = self.fars.get_mut(&id)?;
         let before = far.path.largest();
         let given = act(&mut far.path);
@@ -248,9 +247,9 @@ impl Secure {
         }
         let was_up = self.is_up(id);
         if let Some(far) = self.fars.get_mut(&id) {
-            let was_sending = far.sending();
+            let before = far.primary.current;
             far.peering(far_lane, self.lane).confirm(news.index, &mut self.indices);
-            if far.sending() != was_sending {
+            if far.primary.current != before {
                 far.attempt.succeed(now, &mut self.indices);
             }
         }
