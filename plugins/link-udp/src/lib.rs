@@ -14,6 +14,7 @@ mod link;
 mod mmsg;
 mod outgoing;
 mod partial;
+pub mod secure;
 mod socket;
 mod vxlan;
 mod vxlan_out;
