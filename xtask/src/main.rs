@@ -3,10 +3,14 @@
 //! Exit code 0 done, 1 failed or interrupted, 2 wrong usage.
 
 mod artifacts;
+mod bench;
 mod check;
 mod demo;
 mod interrupt;
+mod iperf3;
 mod packages;
+mod place;
+mod processes;
 mod run;
 mod test;
 
@@ -35,6 +39,8 @@ enum Task {
     },
     /// Formatting, lints, documentation, licences.
     Check,
+    /// How fast it is, against baselines in the same run. Needs root.
+    Bench(bench::Arguments),
 }
 
 #[derive(Args)]
@@ -76,6 +82,7 @@ fn main() -> ExitCode {
         }),
         Task::Test { skip_system } => test::test(skip_system),
         Task::Check => check::check(),
+        Task::Bench(arguments) => bench::bench(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

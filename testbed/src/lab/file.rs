@@ -35,7 +35,7 @@ struct LabFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CommodityTable {
-    rate: BitsPerSecond,
+    rate: Option<BitsPerSecond>,
     #[serde(default = "default_queue")]
     queue: Bytes,
     subnet: Spanned<Ipv4Net>,
@@ -141,6 +141,10 @@ fn check(file: LabFile) -> Checked<LabSpec> {
             return Err((table.name.span(), "a lab has one proxy, and there is one above".to_owned()));
         }
         hosts.push(host(table, address, index, &networks, &mut names)?);
+    }
+    if rate.is_none() && hosts.len() != 2 {
+        let message = "a commodity network without a rate is a wire between exactly two hosts";
+        return Err((file.name.span(), message.to_owned()));
     }
     check_guests(&hosts).map_err(|message| (file.name.span(), message))?;
     let commodity = Commodity { rate, queue, subnet: subnet.into_inner(), mtu };

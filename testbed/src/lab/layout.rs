@@ -5,9 +5,11 @@
 //!  guest eth0 ─veth─ vg-<guest>   inet0 ───── tbf ─ c-<host> ─┤
 //!                            <network> ─────── h-<host> ─ p-<host>   one bridge per host port, alone
 //!                                                  until an ODIN server joins a lambda to it
+//!
+//!  host inet0 ──── veth ──── inet0 host              instead of the bridge, where no rate is enforced
 //! ```
 
-use super::spec::{COMMODITY, Commodity, GUEST_MTU, Guest, GuestInterface, Host, LabSpec, Network};
+use super::spec::{COMMODITY, GUEST_MTU, Guest, GuestInterface, Host, LabSpec, Network};
 use crate::batch::Batch;
 use crate::units::{BitsPerSecond, Bytes};
 
@@ -21,20 +23,20 @@ pub(super) fn namespaces(lab: &LabSpec) -> Batch {
 
 /// The batches that fill the namespaces, in order.
 pub(super) fn contents(lab: &LabSpec) -> Vec<Batch> {
-    let mut batches = vec![Batch::ip(&lab.namespace(COMMODITY), commodity(lab))];
+    let mut batches = vec![commodity(lab)];
     for network in &lab.networks {
         batches.push(Batch::ip(&lab.namespace(&network.name), optical(lab, network)));
     }
     for host in &lab.hosts {
         let namespace = lab.namespace(&host.name);
         batches.push(Batch::ip(&namespace, inside_host(lab, host)));
-        batches
-            .push(Batch::tc(&namespace, vec![rate_limit("inet0", lab.commodity.rate, lab.commodity.queue)]));
+        let limit = lab.commodity.rate.map(|rate| rate_limit("inet0", rate, lab.commodity.queue));
+        batches.push(Batch::tc(&namespace, limit.into_iter().collect()));
     }
     for (_, guest) in lab.guests() {
         batches.push(Batch::ip(&lab.namespace(&guest.name), inside_guest(guest)));
     }
-    batches.push(Batch::tc(&lab.namespace(COMMODITY), commodity_rates(lab)));
+    batches.extend(lab.commodity.rate.map(|rate| commodity_rates(lab, rate)));
     batches
 }
 
@@ -44,18 +46,29 @@ pub(crate) fn rate_limit(interface: &str, rate: BitsPerSecond, queue: Bytes) -> 
     format!("qdisc add dev {interface} root tbf rate {}bit burst {bucket} limit {}", rate.0, queue.0)
 }
 
-fn commodity(lab: &LabSpec) -> Vec<String> {
+fn commodity(lab: &LabSpec) -> Batch {
+    if let (None, [one, other]) = (lab.commodity.rate, &lab.hosts[..]) {
+        return wire(lab, one, other);
+    }
     let mut lines = vec!["link set lo up".to_owned(), bridge("br0"), "link set br0 up".to_owned()];
     for (nth, host) in lab.hosts.iter().enumerate() {
         let namespace = lab.namespace(&host.name);
         lines.extend(port(nth, &format!("c-{}", host.name), "inet0", "br0", &namespace, lab.commodity.mtu));
     }
-    lines
+    Batch::ip(&lab.namespace(COMMODITY), lines)
 }
 
-fn commodity_rates(lab: &LabSpec) -> Vec<String> {
-    let Commodity { rate, queue, .. } = lab.commodity;
-    lab.hosts.iter().map(|host| rate_limit(&format!("c-{}", host.name), rate, queue)).collect()
+/// The two hosts' `inet0`, joined; their indices differ for the reason given at [`port`].
+fn wire(lab: &LabSpec, one: &Host, other: &Host) -> Batch {
+    let mtu = lab.commodity.mtu;
+    let peer = format!("peer name inet0 mtu {mtu} netns {}", lab.namespace(&other.name));
+    let line = format!("link add inet0 index {FIRST_PORT_INDEX} mtu {mtu} type veth {peer}");
+    Batch::ip(&lab.namespace(&one.name), vec![line])
+}
+
+fn commodity_rates(lab: &LabSpec, rate: BitsPerSecond) -> Batch {
+    let limit = |host: &Host| rate_limit(&format!("c-{}", host.name), rate, lab.commodity.queue);
+    Batch::tc(&lab.namespace(COMMODITY), lab.hosts.iter().map(limit).collect())
 }
 
 fn optical(lab: &LabSpec, network: &Network) -> Vec<String> {
@@ -74,7 +87,8 @@ fn optical(lab: &LabSpec, network: &Network) -> Vec<String> {
 /// The interfaces that must carry frames before the lab counts as up, by namespace.
 pub(super) fn carrying(lab: &LabSpec) -> Vec<(String, Vec<String>)> {
     let ports = lab.hosts.iter().map(|host| format!("c-{}", host.name)).collect();
-    let mut all = vec![(lab.namespace(COMMODITY), ports)];
+    let switch = lab.commodity.rate.map(|_| (lab.namespace(COMMODITY), ports));
+    let mut all: Vec<_> = switch.into_iter().collect();
     for network in &lab.networks {
         let ports = attached(lab, network).map(|host| format!("h-{}", host.name)).collect();
         all.push((lab.namespace(&network.name), ports));
@@ -131,6 +145,9 @@ fn inside_host(lab: &LabSpec, host: &Host) -> Vec<String> {
 
 fn inside_guest(guest: &Guest) -> Vec<String> {
     let mut lines = vec!["link set lo up".to_owned()];
+    if guest.interface == GuestInterface::Absent {
+        return lines;
+    }
     if guest.interface == GuestInterface::Tap {
         lines.push("tuntap add dev eth0 mode tap".to_owned());
     }

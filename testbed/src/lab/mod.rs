@@ -138,6 +138,13 @@ impl Lab {
         self.inside(member, || command.output())?.map_err(io_error("run", program))
     }
 
+    /// Runs `ip` commands in a member's namespace, in order up to the first that fails. What they make goes with
+    /// the lab.
+    pub fn ip(&self, member: &str, lines: Vec<String>) -> Result<()> {
+        let lock = Lock::acquire(&self.spec.name)?;
+        Batch::ip(&self.spec.member_namespace(member)?, lines).run(Some(lock.file()))
+    }
+
     fn record(&self, member: &str, command: String, pid: u32) -> Result<()> {
         let _lock = Lock::acquire(&self.spec.name)?;
         let mut state =
@@ -188,7 +195,8 @@ fn make(spec: &LabSpec, lock: &Lock) -> Result<()> {
     let guests: Vec<_> = spec.guests().map(|(_, guest)| spec.namespace(&guest.name)).collect();
     for namespace in spec.namespaces() {
         let is_guest = guests.contains(&namespace);
-        netns::inside(&namespace, || apply_settings(is_guest))?.map_err(io_error("set up", namespace))?;
+        let is_spread = !is_guest && spec.commodity.rate.is_some();
+        netns::inside(&namespace, || apply_settings(is_spread))?.map_err(io_error("set up", namespace))?;
     }
     layout::contents(spec).iter().try_for_each(|batch| batch.run(Some(lock.file())))?;
     layout::carrying(spec)
@@ -196,11 +204,12 @@ fn make(spec: &LabSpec, lock: &Lock) -> Result<()> {
         .try_for_each(|(namespace, names)| link_state::wait_until_carrying(Some(namespace), names))
 }
 
-/// Settings for interfaces to come. Guests are left as they are: their kernel is their own business.
-fn apply_settings(is_guest: bool) -> std::io::Result<()> {
+/// Settings for interfaces to come. Guests are not spread: their kernel is their own business; nor is a lab
+/// without rates, where no bucket is there to reorder.
+fn apply_settings(is_spread: bool) -> std::io::Result<()> {
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(32));
     let mask = format!("{:x}", (1_u64 << processors) - 1);
-    let spread = (!is_guest).then_some((SPREAD_BY_FLOW, mask.as_str()));
+    let spread = is_spread.then_some((SPREAD_BY_FLOW, mask.as_str()));
     for (path, value) in SETTINGS.into_iter().chain(spread) {
         match std::fs::write(path, value) {
             // A kernel without IPv6, or too old to spread by default, has nothing to set.

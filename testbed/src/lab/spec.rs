@@ -33,11 +33,12 @@ pub struct LabSpec {
     pub hosts: Vec<Host>,
 }
 
-/// The commodity network: one bridge, a port per host.
+/// The commodity network: one bridge, a port per host; or, where no rate is enforced, a wire between two hosts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Commodity {
-    /// Enforced on each host's port, in both directions.
-    pub rate: BitsPerSecond,
+    /// Enforced on each host's port, in both directions. `None`: the lab has two hosts, and their `inet0` are
+    /// the two ends of one veth pair with nothing between that would take time.
+    pub rate: Option<BitsPerSecond>,
     /// Buffer in front of each enforced rate.
     pub queue: Bytes,
     /// Addresses of `inet0`.
@@ -134,6 +135,8 @@ pub enum GuestInterface {
     Tap,
     /// `eth0` is one end of a veth pair; the other is `vg-<guest>` in the host's namespace.
     Veth,
+    /// No `eth0` at all: whoever uses the lab puts it there, such as a daemon that creates the TAP.
+    Absent,
 }
 
 impl LabSpec {
@@ -171,9 +174,11 @@ impl LabSpec {
         format!("vr-{}-{member}", self.name)
     }
 
-    /// Every member: the commodity network, the reservable ones, hosts, guests.
+    /// Every member: the commodity network unless it is a mere wire, the reservable ones, hosts, guests.
     pub fn members(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(COMMODITY)
+        let commodity = self.commodity.rate.map(|_| COMMODITY);
+        commodity
+            .into_iter()
             .chain(self.networks.iter().map(|network| network.name.as_str()))
             .chain(self.hosts.iter().map(|host| host.name.as_str()))
             .chain(self.guests().map(|(_, guest)| guest.name.as_str()))
@@ -227,11 +232,11 @@ impl Host {
 }
 
 impl Guest {
-    /// The interface that a daemon captures from: `eth0` in the guest's namespace for a TAP, `vg-<guest>` in
-    /// the host's for a veth.
+    /// The interface that a daemon captures from: `vg-<guest>` in the host's namespace for a veth, else `eth0`
+    /// in the guest's.
     pub fn capture_interface(&self) -> String {
         match self.interface {
-            GuestInterface::Tap => "eth0".to_owned(),
+            GuestInterface::Tap | GuestInterface::Absent => "eth0".to_owned(),
             GuestInterface::Veth => format!("vg-{}", self.name),
         }
     }

@@ -11,7 +11,6 @@ mod figures;
 mod gauge;
 mod meter;
 mod paint;
-mod place;
 mod record;
 mod show;
 mod stage;

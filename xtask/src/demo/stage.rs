@@ -1,44 +1,34 @@
 //! What stands while the demo runs: the lab, the provider, the daemons. Everything that is set up here is
 //! taken down here, also when the demo fails half way.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use vreserve_testbed::odin::client::ask;
 use vreserve_testbed::odin::protocol::{Reply, Request};
 use vreserve_testbed::{Lab, LabSpec, Role, lab};
 
 use super::config::Surroundings;
-use super::place::Place;
 use super::record::{self, Event, Record};
 use crate::artifacts::Artifacts;
 use crate::interrupt::{self, wait_for};
+use crate::place::Place;
+use crate::processes::Processes;
 use crate::run;
 
 const ODIN: &str = "odin";
-/// For daemons to answer, to join, and to end.
+/// For daemons to answer and to join.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Lines of a daemon's log that are shown when it failed.
-const LAST_LINES: usize = 15;
 
 /// The stage, set. Dropped, it is struck.
 pub(crate) struct Stage {
     // Before the lab: fields are dropped in this order.
-    processes: Vec<Process>,
+    processes: Processes,
     lab: Option<Lab>,
     place: Place,
-}
-
-struct Process {
-    name: String,
-    child: Child,
-    log: PathBuf,
 }
 
 /// What was left when the stage had been struck.
@@ -56,7 +46,7 @@ impl Stage {
     /// # Errors
     /// If another demo is running, or the lab cannot be made.
     pub(crate) fn set(built: &Artifacts) -> anyhow::Result<Self> {
-        let place = Place::take(built)?;
+        let place = Place::take("demo", built)?;
         let spec = LabSpec::load(&run::root().join("testbed/labs/demo.toml"))?;
         let cleared = lab::down(&spec.name)?;
         if cleared.namespaces + cleared.processes > 0 {
@@ -65,7 +55,7 @@ impl Stage {
                 cleared.namespaces, cleared.processes
             );
         }
-        Ok(Self { lab: Some(Lab::up(spec)?), processes: Vec::new(), place })
+        Ok(Self { lab: Some(Lab::up(spec)?), processes: Processes::default(), place })
     }
 
     /// The lab.
@@ -135,12 +125,7 @@ impl Stage {
 
     /// Fails if a daemon or the provider has ended; shows the end of its log.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        for process in &mut self.processes {
-            if let Some(status) = process.child.try_wait().context("look after a process")? {
-                bail!("{} ended: {status}\n{}", process.name, process.last_lines());
-            }
-        }
-        Ok(())
+        self.processes.check()
     }
 
     /// How many paths the provider has, in any state.
@@ -159,7 +144,7 @@ impl Stage {
     /// # Errors
     /// If something does not end, or cannot be removed.
     pub(crate) fn strike(mut self) -> anyhow::Result<Leftovers> {
-        self.end_processes()?;
+        self.processes.end()?;
         let lab = self.lab.take().expect("the lab stands until the stage is struck");
         let name = lab.spec().name.clone();
         let cleared = lab.down()?;
@@ -169,7 +154,7 @@ impl Stage {
 
     /// Leaves everything standing; says how to look at it and how to end it.
     pub(crate) fn leave_standing(mut self) {
-        self.processes.clear();
+        self.processes.leave_running();
         if let Some(lab) = self.lab.take() {
             let name = lab.spec().name.clone();
             println!("the lab `{name}`, its daemons and the provider go on running");
@@ -215,29 +200,8 @@ impl Stage {
     }
 
     fn start(&mut self, name: &str, member: &str, command: &mut Command) -> anyhow::Result<()> {
-        let log = self.place.nodes().join(format!("{name}.log"));
-        let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let also = file.try_clone().context("share a log file")?;
-        command.stdin(Stdio::null()).stdout(file).stderr(also);
-        let child = self.lab().spawn(member, command)?;
-        self.processes.push(Process { name: name.to_owned(), child, log });
-        Ok(())
-    }
-
-    /// All at once, then one after the other: they end side by side.
-    fn end_processes(&mut self) -> anyhow::Result<()> {
-        for process in &self.processes {
-            // One that has ended already needs no signal.
-            let _ = kill(Pid::from_raw(process.child.id().cast_signed()), Signal::SIGTERM);
-        }
-        for mut process in self.processes.drain(..) {
-            let what = format!("the end of {}", process.name);
-            let status = wait_for(&what, PATIENCE, || Ok(process.child.try_wait()?))?;
-            if !status.success() {
-                bail!("{} ended badly: {status}\n{}", process.name, process.last_lines());
-            }
-        }
-        Ok(())
+        let lab = self.lab.as_ref().expect("the lab stands until the stage is struck");
+        self.processes.start(lab, &self.place.nodes(), name, member, command).map(drop)
     }
 }
 
@@ -254,14 +218,6 @@ impl Drop for Stage {
         {
             eprintln!("xtask: files are left: {error:#}");
         }
-    }
-}
-
-impl Process {
-    fn last_lines(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<_> = text.lines().collect();
-        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 }
 

@@ -45,7 +45,7 @@ impl Timeline {
 
     /// Draws the lab.
     pub(crate) fn header(&mut self, lab: &LabSpec, provider: &str, time_scale: f64) {
-        let commodity = lab.commodity.rate;
+        let commodity = lab.commodity.rate.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string());
         let lightpaths = lab.networks.iter().map(|n| format!("{}: {} per lightpath", n.name, n.rate));
         let lines = [
             String::new(),

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use vreserve_testbed::Lab;
 
-use crate::interrupt;
+use crate::{interrupt, iperf3};
 
 /// The socket buffers of the TCP stream, which bound what it has under way.
 ///
@@ -27,7 +27,7 @@ const UDP_LENGTH: &str = "1200";
 const AT_MOST_SECONDS: &str = "600";
 const TCP_PORT: u16 = 5201;
 const UDP_PORT: u16 = 5202;
-/// For a server to listen, and for each end to write its report.
+/// For each end to write its report.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The running streams.
@@ -66,11 +66,11 @@ impl Traffic {
         at: Ipv4Addr,
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        let tcp_server = serve(lab, to, TCP_PORT, &folder.join("tcp-server.json"))?;
-        let udp_server = serve(lab, to, UDP_PORT, &folder.join("udp-server.json"))?;
+        let tcp_server = iperf3::serve(lab, to, TCP_PORT, &folder.join("tcp-server.json"))?;
+        let udp_server = iperf3::serve(lab, to, UDP_PORT, &folder.join("udp-server.json"))?;
         let start = |server, name: &str, port, arguments: &[&str]| {
             let client_report = folder.join(format!("{name}-client.json"));
-            let mut command = iperf3(port, &client_report)?;
+            let mut command = iperf3::command(port, &client_report)?;
             command.args(["--client", &at.to_string(), "--time", AT_MOST_SECONDS]).args(arguments);
             let server_report = folder.join(format!("{name}-server.json"));
             let client = lab.spawn(from, &mut command)?;
@@ -116,36 +116,6 @@ impl Traffic {
     }
 }
 
-/// A server for one test, once it listens.
-fn serve(lab: &Lab, guest: &str, port: u16, report: &Path) -> anyhow::Result<Child> {
-    let server = lab.spawn(guest, iperf3(port, report)?.args(["--server", "--one-off"]))?;
-    interrupt::wait_for("an iperf3 server that listens", PATIENCE, || {
-        let tables = lab.inside(guest, || {
-            let of = |table| std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
-            of("tcp").unwrap_or_default() + &of("tcp6").unwrap_or_default()
-        })?;
-        Ok(is_listening(&tables, port).then_some(()))
-    })?;
-    Ok(server)
-}
-
-fn iperf3(port: u16, report: &Path) -> anyhow::Result<Command> {
-    let file = std::fs::File::create(report).with_context(|| format!("create {}", report.display()))?;
-    let mut command = Command::new("iperf3");
-    command.args(["--json", "--port", &port.to_string()]);
-    command.stdin(Stdio::null()).stdout(file).stderr(Stdio::null());
-    Ok(command)
-}
-
-/// Whether the kernel's socket table has a listener (state 0A) on the port.
-fn is_listening(table: &str, port: u16) -> bool {
-    let port = format!(":{port:04X}");
-    table.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("0A")
-    })
-}
-
 fn read(report: &Path) -> Value {
     let text = std::fs::read_to_string(report).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
@@ -169,16 +139,6 @@ fn reports(tcp_client: &Value, udp_server: &Value) -> Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_listener_on_the_very_port_counts() {
-        let table = "  sl  local_address rem_address   st\n\
-                     0: 00000000:1451 00000000:0000 0A 00000000:00000000\n\
-                     1: 0100007F:1452 0100007F:0016 01 00000000:00000000\n";
-        assert!(is_listening(table, 5201));
-        assert!(!is_listening(table, 5202));
-        assert!(!is_listening("", 5201));
-    }
 
     #[test]
     fn an_interrupted_tests_reports_are_read() {

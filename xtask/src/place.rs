@@ -1,4 +1,4 @@
-//! Where a demo keeps its files, and that there is one demo at a time.
+//! Where a demo or a bench keeps its files, and that there is one of each at a time.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -10,27 +10,25 @@ use anyhow::{Context, bail};
 
 use crate::artifacts::Artifacts;
 
-/// A name in the kernel that goes with the process that holds it, however that ends.
-const ONLY_ONE: &str = "vreserve-demo";
-
-/// The folders of one demo.
+/// The folders of one run.
 pub(crate) struct Place {
     folder: PathBuf,
+    /// Bound to a name in the kernel that goes with the process that holds it, however that ends.
     _only_one: UnixListener,
 }
 
 impl Place {
-    /// Takes the place over from whatever an earlier demo left there.
+    /// Takes the place of this name over from whatever an earlier run left there.
     ///
     /// # Errors
-    /// If another demo is running, or files cannot be written.
-    pub(crate) fn take(built: &Artifacts) -> anyhow::Result<Self> {
-        let name = SocketAddr::from_abstract_name(ONLY_ONE).context("name the demo")?;
-        let Ok(only_one) = UnixListener::bind_addr(&name) else {
-            bail!("another demo is running on this machine")
+    /// If another run of this name is under way, or files cannot be written.
+    pub(crate) fn take(name: &str, built: &Artifacts) -> anyhow::Result<Self> {
+        let address = SocketAddr::from_abstract_name(format!("vreserve-{name}")).context("name the run")?;
+        let Ok(only_one) = UnixListener::bind_addr(&address) else {
+            bail!("another {name} is running on this machine")
         };
         let target = built.folder()?.parent().context("a build folder has a parent")?;
-        let place = Self { folder: target.join("demo"), _only_one: only_one };
+        let place = Self { folder: target.join(name), _only_one: only_one };
         place.clear()?;
         for folder in [place.plugins(), place.folder.join("nodes")] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&folder);
@@ -40,7 +38,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Removes every file of the demo.
+    /// Removes every file of the run.
     ///
     /// # Errors
     /// If a file cannot be removed.

@@ -1,0 +1,64 @@
+//! What can be measured: names, units, and which way is better.
+
+use serde::{Deserialize, Serialize};
+
+/// A measured quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    /// TCP payload that arrived, in Gbit/s, over one stream.
+    Tcp1,
+    /// The same over four streams of one iperf3 process, which Debian 12's runs on one thread.
+    Tcp4,
+    /// Datagrams of 64 bytes of payload that arrived per second, in thousands.
+    Small,
+    /// Share of the small datagrams that were sent and never arrived, in percent.
+    SmallLost,
+    /// Median round trip of a small datagram, in µs.
+    RoundTripP50,
+    /// 99 of 100 round trips are shorter, in µs.
+    RoundTripP99,
+    /// 999 of 1,000 round trips are shorter, in µs.
+    RoundTripP999,
+    /// Processor seconds of the whole machine, guests' kernel and iperf3 included, per GB of one TCP stream.
+    CpuPerGb,
+    /// Largest resident set of a daemon, in MiB.
+    MemoryPeak,
+    /// Processor time of a subject's processes while nothing is sent, in percent of one processor.
+    IdleCpu,
+}
+
+impl Metric {
+    /// What a person calls it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Tcp1 => "TCP, 1 stream",
+            Self::Tcp4 => "TCP, 4 streams",
+            Self::Small => "64-byte datagrams",
+            Self::SmallLost => "64-byte datagrams lost",
+            Self::RoundTripP50 => "round trip p50",
+            Self::RoundTripP99 => "round trip p99",
+            Self::RoundTripP999 => "round trip p99.9",
+            Self::CpuPerGb => "CPU per GB",
+            Self::MemoryPeak => "memory peak",
+            Self::IdleCpu => "CPU when idle",
+        }
+    }
+
+    /// Whether a ratio to a baseline says anything: not of what is mostly zero.
+    pub(crate) fn has_ratio(self) -> bool {
+        !matches!(self, Self::SmallLost | Self::IdleCpu)
+    }
+
+    /// Its unit.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Tcp1 | Self::Tcp4 => "Gbit/s",
+            Self::Small => "k/s",
+            Self::SmallLost | Self::IdleCpu => "%",
+            Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 => "µs",
+            Self::CpuPerGb => "s",
+            Self::MemoryPeak => "MiB",
+        }
+    }
+}

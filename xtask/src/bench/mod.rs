@@ -1,0 +1,129 @@
+//! `cargo xtask bench <suite>`: how fast it is, against a baseline in the same run. Here is the command line and
+//! what every suite has in common; what each one measures is in its own module.
+//!
+//! ```text
+//!  build ── ground: lab, underlay, baselines, daemons ── contest: rounds of loads ──▶ samples ──▶ record
+//!                                                                                   table, JSON, page
+//! ```
+
+mod baseline;
+mod busy;
+mod contest;
+mod dataplane;
+mod ground;
+mod latency;
+mod load;
+mod machine;
+mod metric;
+mod node;
+mod record;
+mod spread;
+mod table;
+mod target;
+mod underlay;
+mod versus;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use crate::artifacts::{Artifacts, Profile};
+use crate::{interrupt, packages};
+use record::Record;
+
+/// A report has at least so many rounds.
+const ROUNDS_OF_A_REPORT: usize = 5;
+
+/// The suites by name.
+const SUITES: [(&str, Suite); 2] = [("dataplane", dataplane::run), ("latency", latency::run)];
+
+/// A suite measures and records; the build is done, rights and packages are there.
+type Suite = fn(&Options, &Artifacts) -> anyhow::Result<Record>;
+
+/// What the command line can say.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// What is measured.
+    #[arg(value_parser = PossibleValuesParser::new(SUITES.map(|(name, _)| name)))]
+    suite: String,
+    /// Rounds; each runs every load once, between two runs of its baseline. A report has at least 5.
+    #[arg(long, default_value_t = ROUNDS_OF_A_REPORT, value_name = "N")]
+    rounds: usize,
+    /// Length of one measurement.
+    #[arg(long, default_value_t = 3, value_name = "S")]
+    seconds: u64,
+    /// One round of one second: to see that everything works, not for figures.
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
+    /// Only what has this in its name, `underlay/load/subject`. May be given several times.
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Write the record to this file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Fail if a target is missed.
+    #[arg(long)]
+    check: bool,
+    /// Name of the lab, so that two can stand side by side.
+    #[arg(long, default_value = "bench", value_name = "NAME")]
+    lab: String,
+    /// Build as for tests: faster to build, and every figure too low.
+    #[arg(long)]
+    dev: bool,
+}
+
+/// What a suite needs to know of the command line.
+pub(crate) struct Options {
+    pub(crate) rounds: usize,
+    /// Of one measurement.
+    pub(crate) length: Duration,
+    pub(crate) lab: String,
+    only: Vec<String>,
+}
+
+impl Options {
+    /// Whether a measurement is asked for.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|text| name.contains(text))
+    }
+}
+
+/// Runs a suite, shows what it found, writes it down.
+///
+/// # Errors
+/// Missing tools or rights; a build or a lab that fails; a signal; with `--check`, a target that is missed.
+pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
+    interrupt::catch()?;
+    packages::ensure()?;
+    packages::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
+    let built = Artifacts::build(if arguments.dev { Profile::Dev } else { Profile::Release })?;
+    interrupt::check()?;
+    let options = Options {
+        rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
+        length: Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds.max(1) }),
+        lab: arguments.lab.clone(),
+        only: arguments.only.clone(),
+    };
+    let (_, suite) =
+        SUITES.into_iter().find(|(name, _)| *name == arguments.suite).context("a known suite")?;
+    let mut record = suite(&options, &built)?;
+    if arguments.dev {
+        record.note("built as for tests: every figure of ours is too low".to_owned());
+    }
+    if options.rounds < ROUNDS_OF_A_REPORT {
+        record.note(format!("{} rounds: a report has at least {ROUNDS_OF_A_REPORT}", options.rounds));
+    }
+    print!("\n{}", table::of(&record));
+    if let Some(file) = &arguments.out {
+        let text = serde_json::to_string_pretty(&record).context("write the record down")?;
+        std::fs::write(file, text + "\n").with_context(|| format!("write {}", file.display()))?;
+    }
+    let missed = record.missed();
+    if arguments.check && !missed.is_empty() {
+        bail!("missed: {}", missed.join("; "));
+    }
+    Ok(())
+}

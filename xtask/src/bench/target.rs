@@ -1,0 +1,117 @@
+//! What the project promises, all in one place, and whether a figure keeps it. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::metric::Metric;
+use super::record::Row;
+use super::spread::Spread;
+use Bound::{AtLeast, AtMost};
+use Of::{Ratio, Value};
+
+/// A bound on a median.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) of: Of,
+    pub(crate) bound: Bound,
+}
+
+/// What is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Of {
+    /// The ratio to the baseline.
+    Ratio,
+    /// The value itself, in the metric's unit.
+    Value,
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// Suite, setting, subject, metric, and the bound.
+type Promise = (&'static str, &'static str, &'static str, Metric, Of, Bound);
+
+const PROMISES: [Promise; 16] = [
+    ("dataplane", "wire", "clear", Metric::Tcp1, Ratio, AtLeast(1.0)),
+    ("dataplane", "super", "clear", Metric::Tcp1, Ratio, AtLeast(0.55)),
+    ("dataplane", "wire", "clear", Metric::Tcp4, Ratio, AtLeast(1.0)),
+    ("dataplane", "super", "clear", Metric::Tcp4, Ratio, AtLeast(0.55)),
+    ("dataplane", "wire", "secure", Metric::Tcp1, Ratio, AtLeast(0.75)),
+    ("dataplane", "super", "secure", Metric::Tcp1, Ratio, AtLeast(0.35)),
+    ("dataplane", "wire", "clear", Metric::Small, Ratio, AtLeast(2.0)),
+    ("dataplane", "super", "clear", Metric::Small, Ratio, AtLeast(2.2)),
+    ("dataplane", "wire", "clear", Metric::RoundTripP50, Ratio, AtMost(2.2)),
+    ("dataplane", "super", "clear", Metric::RoundTripP50, Ratio, AtMost(2.2)),
+    ("dataplane", "wire", "clear-spin", Metric::RoundTripP50, Ratio, AtMost(1.2)),
+    ("dataplane", "super", "clear-spin", Metric::RoundTripP50, Ratio, AtMost(1.1)),
+    ("dataplane", "wire", "clear", Metric::CpuPerGb, Ratio, AtMost(1.3)),
+    ("dataplane", "super", "clear", Metric::CpuPerGb, Ratio, AtMost(2.0)),
+    ("dataplane", "all", "clear", Metric::MemoryPeak, Value, AtMost(96.0)),
+    ("dataplane", "all", "secure", Metric::MemoryPeak, Value, AtMost(96.0)),
+];
+
+impl Target {
+    /// Whether the median keeps it; nothing if what is bounded was not measured.
+    pub(crate) fn holds(self, value: Spread, ratio: Option<Spread>) -> Option<bool> {
+        let median = match self.of {
+            Of::Ratio => ratio?.median,
+            Of::Value => value.median,
+        };
+        Some(match self.bound {
+            Bound::AtLeast(least) => median >= least,
+            Bound::AtMost(most) => median <= most,
+        })
+    }
+
+    /// As in "≥ 0.55".
+    pub(crate) fn text(self) -> String {
+        match self.bound {
+            Bound::AtLeast(least) => format!("≥ {least}"),
+            Bound::AtMost(most) => format!("≤ {most}"),
+        }
+    }
+}
+
+/// What is promised for a quantity.
+pub(crate) fn of(suite: &str, setting: &str, subject: &str, metric: Metric) -> Option<Target> {
+    let key = (suite, setting, subject, metric);
+    let promise = PROMISES.iter().find(|promise| (promise.0, promise.1, promise.2, promise.3) == key);
+    promise.map(|&(_, _, _, _, of, bound)| Target { of, bound })
+}
+
+/// The promises of a suite for which there is no row.
+pub(crate) fn unmeasured(suite: &str, rows: &[Row]) -> Vec<String> {
+    let is_measured = |promise: &&Promise| {
+        let key = (promise.1, promise.2, promise.3);
+        rows.iter().any(|row| (row.setting.as_str(), row.subject.as_str(), row.metric) == key)
+    };
+    let absent = PROMISES.iter().filter(|promise| promise.0 == suite).filter(|promise| !is_measured(promise));
+    absent.map(|(_, at, who, metric, ..)| format!("{at} {who} {}: not measured", metric.label())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_quantity_is_promised_once() {
+        for (nth, promise) in PROMISES.iter().enumerate() {
+            let key = |promise: &Promise| (promise.0, promise.1, promise.2, promise.3);
+            assert!(PROMISES[..nth].iter().all(|other| key(other) != key(promise)), "{promise:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_includes_itself_and_a_ratio_without_a_baseline_is_no_answer() {
+        let target = of("dataplane", "wire", "clear", Metric::Tcp1).unwrap();
+        let exactly = Spread::of([1.0]);
+        assert_eq!(target.holds(exactly.unwrap(), exactly), Some(true));
+        assert_eq!(target.holds(exactly.unwrap(), Spread::of([0.99])), Some(false));
+        assert_eq!(target.holds(exactly.unwrap(), None), None);
+    }
+}
