@@ -117,7 +117,9 @@ impl Site<'_> {
         let capture = |guest: &vreserve_testbed::Guest| {
             let interface = guest.capture_interface();
             let place = match guest.interface {
-                GuestInterface::Tap | GuestInterface::Absent => format!("netns = {:?}", self.lab.namespace(&guest.name)),
+                GuestInterface::Tap | GuestInterface::Absent => {
+                    format!("netns = {:?}", self.lab.namespace(&guest.name))
+                }
                 GuestInterface::Veth => "kind = \"interface\"".to_owned(),
             };
             format!(
