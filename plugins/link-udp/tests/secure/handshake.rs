@@ -73,7 +73,7 @@ fn nodes_come_up_while_half_of_all_is_lost() {
     for seed in 0..20 {
         let mut sim = Sim::pair();
         let mut random = Seeded(seed);
-        sim.carries = Box::new(move |_, _| random.next() % 2 == 0);
+        sim.carries = Box::new(move |_, _| random.next().is_multiple_of(2));
         sim.run(120 * SECOND);
         assert!(sim.is_up(), "seed {seed}");
     }
