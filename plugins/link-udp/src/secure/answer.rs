@@ -98,6 +98,7 @@ impl Secure {
         }
 
         let random = self.random_half();
+        let [spread] = entropy::bytes(self.entropy.as_mut());
         let (lane, preference) = (self.lane, self.preference);
         let mut response = Err(SecureDrop::Limited);
         let inserted = self.indices.insert(random, |own_index| {
@@ -107,12 +108,11 @@ impl Secure {
             let (seal, open) = handshake::keys(&mut state, Role::Responder, cipher);
             let role = Role::Responder;
             let agreement = Agreement { far: id, role, far_index: index(message), far_lane, seal, open };
-            Entry::Session(Box::new(Session::new(agreement, now)))
+            Entry::Session(Box::new(Session::new(agreement, now, spread)))
         });
         let (Some(own_index), Ok(noise)) = (inserted, response) else { return Err(SecureDrop::Limited) };
         self.send_response(source, id, far_lane, index(message), &noise);
         self.expect_session(now, id, far_lane, own_index);
-        self.relocate(now, id, source);
         Ok(())
     }
 
@@ -134,6 +134,8 @@ impl Secure {
         }
     }
 
+    /// Waits for the far node to use the session. Its address is believed only then: an initiation may have been
+    /// recorded, and this node have forgotten it.
     fn expect_session(&mut self, now: Instant, id: FarId, far_lane: Lane, own_index: u32) {
         if let Some(far) = self.fars.get_mut(&id) {
             far.peering(far_lane, self.lane).expect(own_index, &mut self.indices);
@@ -157,6 +159,7 @@ impl Secure {
             return Err(SecureDrop::Stranger);
         }
         let was_up = self.is_up(id);
+        let [spread] = entropy::bytes(self.entropy.as_mut());
         let far = self.fars.get_mut(&id).ok_or(SecureDrop::UnknownIndex)?;
         let pending = far.attempt.pending.as_mut().filter(|pending| pending.index == own_index);
         let pending = pending.ok_or(SecureDrop::UnknownIndex)?;
@@ -173,7 +176,7 @@ impl Secure {
         };
         far.attempt.pending = None;
         far.attempt.succeed(now, &mut self.indices);
-        self.indices.establish(own_index, Session::new(agreement, now));
+        self.indices.establish(own_index, Session::new(agreement, now, spread));
         far.primary.establish(own_index, &mut self.indices);
         self.note_up(now, id, was_up);
         self.relocate(now, id, source);

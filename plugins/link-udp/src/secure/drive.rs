@@ -34,25 +34,20 @@ impl Secure {
         if now < self.due {
             return None;
         }
-        let mut after = None;
-        while let Some(id) = self.far_after(after) {
+        let mut from = self.at.take().unwrap_or(FarId(0));
+        while let Some((&id, _)) = self.fars.range(from..).next() {
             self.expire(now, id);
             if let Some(transmit) = self.drive(now, id, out) {
+                self.at = Some(id);
                 return Some(transmit);
             }
-            after = Some(id);
+            let Some(next) = id.0.checked_add(1) else { break };
+            from = FarId(next);
         }
         let indices = &self.indices;
         let due = self.fars.values_mut().filter_map(|far| far.due(now, indices)).min();
         self.due = due.unwrap_or(now + AT_LEAST_EVERY).min(now + AT_LEAST_EVERY);
         None
-    }
-
-    /// Far nodes in order.
-    fn far_after(&self, after: Option<FarId>) -> Option<FarId> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.fars.range((from, Unbounded)).next().map(|(id, _)| *id)
     }
 
     fn expire(&mut self, now: Instant, id: FarId) {

@@ -100,6 +100,8 @@ pub struct Secure {
     pub(super) news: Option<News>,
     /// Nothing is due before.
     pub(super) due: Instant,
+    /// The far node that `poll` goes on with.
+    pub(super) at: Option<FarId>,
 }
 
 impl Secure {
@@ -124,6 +126,7 @@ impl Secure {
             events: VecDeque::new(),
             news: None,
             due: setup.now,
+            at: None,
         }
     }
 

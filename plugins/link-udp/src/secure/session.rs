@@ -10,8 +10,9 @@ use super::lanes::Lane;
 use super::window::Window;
 use super::wire::{HEADER, Kind, OVERHEAD, TAG, counter, front};
 
-/// A session's initiator starts another one at this age.
+/// A session's initiator starts another one at this age, or up to `SPREAD` earlier.
 pub(super) const REKEY_AFTER: Duration = Duration::from_secs(120);
+const SPREAD: Duration = Duration::from_secs(10);
 /// Its responder does, if the initiator has not by then.
 pub(super) const RESPONDER_REKEY_AFTER: Duration = Duration::from_secs(135);
 /// A session carries nothing at this age.
@@ -53,6 +54,8 @@ pub(super) struct Session {
     pub(super) sent: u64,
     pub(super) window: Window,
     pub(super) established: Instant,
+    /// So much earlier its keys are changed: many sessions that began together do not all change at once.
+    spread: Duration,
     pub(super) last_sent: Instant,
     /// When an authentic datagram came last, if ever.
     pub(super) last_heard: Option<Instant>,
@@ -63,13 +66,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(agreement: Agreement, now: Instant) -> Self {
+    /// `spread` is random.
+    pub(super) fn new(agreement: Agreement, now: Instant, spread: u8) -> Self {
         let is_initiator = agreement.role == Role::Initiator;
         Session {
             agreement,
             sent: 0,
             window: Window::new(),
             established: now,
+            spread: SPREAD * spread.into() / 256,
             last_sent: now,
             last_heard: None,
             owes_keepalive: is_initiator,
@@ -92,7 +97,7 @@ impl Session {
             Role::Responder => RESPONDER_REKEY_AFTER,
         };
         let silent = self.last_heard.unwrap_or(self.established) + SILENCE;
-        (self.established + age).min(silent)
+        (self.established + age - self.spread).min(silent)
     }
 
     /// When a keep-alive is due.

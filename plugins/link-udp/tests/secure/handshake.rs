@@ -73,7 +73,7 @@ fn nodes_come_up_while_half_of_all_is_lost() {
     for seed in 0..20 {
         let mut sim = Sim::pair();
         let mut random = Seeded(seed);
-        sim.carries = Box::new(move |_, _| random.next() % 2 == 0);
+        sim.carries = Box::new(move |_, _| random.next().is_multiple_of(2));
         sim.run(120 * SECOND);
         assert!(sim.is_up(), "seed {seed}");
     }
@@ -135,6 +135,28 @@ fn a_node_that_restarts_is_back_within_two_seconds() {
     sim.nodes[1].secure = endpoint(keys(2), Lane::ONLY, Preference::Aes, sim.now, 30 * SECOND);
     sim.introduce(1, 0);
     sim.run(2 * SECOND);
+    sim.assert_carries();
+}
+
+#[test]
+fn a_recorded_initiation_moves_nobody_even_if_the_node_has_forgotten_it() {
+    let mut sim = Sim::strangers([Preference::Aes; 2]);
+    let now = sim.now;
+    sim.nodes[0].secure.add_far(now, FAR, keys(2).public, None).unwrap();
+    sim.introduce(1, 0);
+    sim.run(SECOND);
+    let recorded = sim.sent[0].clone();
+    assert_eq!(recorded.kind(), Some(Kind::Initiation));
+    sim.nodes[0].secure = endpoint(keys(1), Lane::ONLY, Preference::Aes, sim.now, SECOND);
+    sim.introduce(0, 1);
+    let from = crate::sim::address(66);
+    assert_eq!(sim.nodes[0].take(sim.now, from, recorded.bytes), Ok(()));
+    sim.run(120 * SECOND);
+    assert_eq!(
+        sim.sent.iter().filter(|datagram| datagram.to == from).count(),
+        1,
+        "one answer, to nobody's use"
+    );
     sim.assert_carries();
 }
 

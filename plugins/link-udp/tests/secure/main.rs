@@ -4,6 +4,8 @@
 //!   node 0 ──Secure──▶ wire: 20 ms, loss, size limit ──Secure──▶ node 1     time jumps from event to event
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod handshake;
 mod hostile;
 mod lanes;

@@ -89,7 +89,7 @@ fn lost_probes_do_not_narrow_a_path_that_takes_all() {
     let mut sim = Sim::pair();
     sim.run(SECOND);
     let mut random = crate::sim::Seeded(3);
-    sim.carries = Box::new(move |_, _| random.next() % 20 != 0);
+    sim.carries = Box::new(move |_, _| !random.next().is_multiple_of(20));
     sim.run(300 * SECOND);
     assert_eq!(largest(&sim, 0), LIMITS.ceiling);
 }

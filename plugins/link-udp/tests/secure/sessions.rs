@@ -33,7 +33,7 @@ fn keys_change_without_losing_or_repeating_a_frame() {
 fn keys_change_while_a_fifth_of_all_is_lost_and_nothing_comes_twice() {
     let mut sim = Sim::pair();
     let mut random = crate::sim::Seeded(7);
-    sim.carries = Box::new(move |_, _| random.next() % 5 != 0);
+    sim.carries = Box::new(move |_, _| !random.next().is_multiple_of(5));
     sim.run(10 * SECOND);
     for number in 0..4_000 {
         assert!(sim.send(0, &frame(number, 60)), "frame {number}");

@@ -73,7 +73,7 @@ pub(crate) fn endpoint(
         now,
         since_1970: YEAR_2026 + later,
     };
-    let seed = u64::from(keys.secret[0]) << 32 | later.as_millis() as u64 + u64::from(lane.index());
+    let seed = (u64::from(keys.secret[0]) << 32) | (later.as_millis() as u64 + u64::from(lane.index()));
     Secure::new(setup, Box::new(Seeded(seed)))
 }
 
@@ -116,7 +116,8 @@ impl Node {
         let taken = if Kind::of(&bytes) == Some(Kind::Data) {
             self.secure.opener(now, from, &bytes).and_then(|mut opener| {
                 let frame = opener.open_in_place(&mut bytes)?;
-                Ok(self.frames.push(bytes[frame].to_vec()))
+                self.frames.push(bytes[frame].to_vec());
+                Ok(())
             })
         } else {
             self.secure.handle(now, from, &mut bytes)
