@@ -11,6 +11,7 @@
 #![deny(missing_docs)]
 
 mod host;
+mod offload;
 mod records;
 mod root;
 mod tables;
