@@ -10,6 +10,7 @@
 mod commands;
 mod cutover;
 pub mod egress;
+mod ingress;
 mod links;
 pub mod mailbox;
 mod nonces;

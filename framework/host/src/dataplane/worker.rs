@@ -18,6 +18,7 @@ use vreserve_model::Timestamp;
 
 use super::cutover::Cutovers;
 use super::egress::{EgressQueue, weight_of};
+use super::ingress::is_sound;
 use super::links::LinkTable;
 use super::mailbox::{Command, Event, Mailbox, MailboxSender, mailbox};
 use super::nonces::Nonces;
@@ -185,7 +186,9 @@ impl Worker {
                     for slot in 0..n {
                         let slot = self.batch[slot];
                         self.captures[index].port.received += weight_of(&slot);
-                        self.handle_frame(ingress, slot, now);
+                        if self.is_let_in(&slot) {
+                            self.handle_frame(ingress, slot, now);
+                        }
                     }
                     self.flush(now);
                 }
@@ -199,7 +202,9 @@ impl Worker {
                     moved += n;
                     for slot in 0..n {
                         let slot = self.batch[slot];
-                        self.handle_datagram(index, slot, now);
+                        if self.is_let_in(&slot) {
+                            self.handle_datagram(index, slot, now);
+                        }
                     }
                     self.flush(now);
                 }
@@ -213,6 +218,16 @@ impl Worker {
         for (index, slot) in self.batch.iter_mut().enumerate() {
             *slot = self.pool.slot(index);
         }
+    }
+
+    /// False for a frame that goes no further, wherever it came from, as its offload metadata are wrong.
+    #[inline]
+    fn is_let_in(&mut self, slot: &Slot) -> bool {
+        let is_sound = is_sound(slot);
+        if !is_sound {
+            self.drops.count(DropReason::BogusOffload, 1);
+        }
+        is_sound
     }
 
     /// A frame from a far node: a signal for this node, or a frame like any other.
