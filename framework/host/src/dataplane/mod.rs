@@ -9,6 +9,7 @@
 
 mod commands;
 mod cutover;
+mod dispatch;
 pub mod egress;
 mod ingress;
 mod links;
@@ -18,6 +19,8 @@ pub mod pool;
 pub mod ports;
 mod signals;
 mod sleep;
+mod software;
+mod too_big;
 pub mod worker;
 
 pub use mailbox::{

@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
-use vreserve_abi::Slot;
+use vreserve_abi::{Offload, Slot};
 use vreserve_core::drops::{DropCounters, DropReason};
 use vreserve_core::forward::{Forwarder, ForwarderConfig, Verdict};
 use vreserve_core::ids::{Ingress, InterfaceId, LinkClass, LinkId};
@@ -17,12 +17,13 @@ use vreserve_core::signal::is_signal;
 use vreserve_model::Timestamp;
 
 use super::cutover::Cutovers;
+use super::dispatch::{Dispatch, Stock, ToGuests, ToNodes};
 use super::egress::{EgressQueue, weight_of};
 use super::ingress::is_sound;
 use super::links::LinkTable;
 use super::mailbox::{Command, Event, Mailbox, MailboxSender, mailbox};
 use super::nonces::Nonces;
-use super::pool::{BATCH, SCRATCH, SlotPool};
+use super::pool::{BATCH, FIRST_CUT, SCRATCH, SlotPool};
 use super::ports::{CapturePort, EndpointPort, Instance, PortChange};
 use super::sleep::Sleep;
 use crate::clock::Clock;
@@ -100,6 +101,7 @@ pub(super) struct Worker {
     pub(super) links: LinkTable,
     pub(super) forwarder: Forwarder,
     pub(super) cutovers: Cutovers,
+    pub(super) dispatch: Dispatch,
     pub(super) drops: DropCounters,
     announced_drops: DropCounters,
     pub(super) nonces: Nonces,
@@ -137,6 +139,7 @@ impl Worker {
             links: LinkTable::default(),
             forwarder: Forwarder::new(ForwarderConfig { seed, ..ForwarderConfig::default() }),
             cutovers: Cutovers::default(),
+            dispatch: Dispatch::new(),
             drops: DropCounters::default(),
             announced_drops: DropCounters::default(),
             nonces: Nonces::new(seed.rotate_left(32)),
@@ -317,38 +320,37 @@ impl Worker {
             }
         }
         self.scratch = 0;
+        if self.dispatch.too_big.is_pending() {
+            self.deliver_answers(now);
+        }
     }
 
     fn flush_capture(&mut self, index: usize, now: Timestamp) {
-        let queue = &mut self.capture_queues[index];
-        let port = &mut self.captures[index].port;
-        let is_open = port.instance().is_some();
-        let outcome = port.send(queue.slots(), now);
-        let busy = if is_open { DropReason::InterfaceBusy } else { DropReason::PluginFailed };
-        let consumed = *outcome.as_ref().unwrap_or(&0);
-        queue.settle(consumed, busy, &mut self.drops, |slot| port.sent += weight_of(slot));
-        if let Err(change) = outcome {
+        let mut way = ToGuests(&mut self.captures[index].port);
+        let guests = self.forwarder.guests();
+        let stock = Stock { pool: &mut self.pool, guests, drops: &mut self.drops };
+        if let Some(change) = self.dispatch.flush(&mut self.capture_queues[index], &mut way, stock, now) {
             self.handle_capture_change(index, change);
         }
     }
 
     fn flush_endpoint(&mut self, index: usize, now: Timestamp) {
-        let queue = &mut self.endpoint_queues[index];
-        let endpoint = &mut self.endpoints[index];
-        let is_open = endpoint.port.instance().is_some();
-        let outcome = endpoint.port.send(queue.slots(), now);
-        let busy = if is_open { DropReason::LinkBusy } else { DropReason::PluginFailed };
-        let consumed = *outcome.as_ref().unwrap_or(&0);
-        let links = &mut self.links;
-        queue.settle(consumed, busy, &mut self.drops, |slot| {
-            let weight = weight_of(slot);
-            endpoint.port.sent += weight;
-            if let Some(entry) = endpoint.link_of(slot.far).and_then(|link| links.find_mut(link)) {
-                entry.sent += weight;
-            }
-        });
-        if let Err(change) = outcome {
+        let mut way = ToNodes(&mut self.endpoints[index], &mut self.links);
+        let guests = self.forwarder.guests();
+        let stock = Stock { pool: &mut self.pool, guests, drops: &mut self.drops };
+        if let Some(change) = self.dispatch.flush(&mut self.endpoint_queues[index], &mut way, stock, now) {
             self.handle_endpoint_change(index, change);
+        }
+    }
+
+    /// Hands guests the answers that were made while the queues were sent.
+    fn deliver_answers(&mut self, now: Timestamp) {
+        while let Some(answer) = self.dispatch.too_big.poll() {
+            let slot = self.pool.fill(FIRST_CUT, answer.frame(), Offload::default());
+            self.queue_to_interface(answer.interface, slot);
+            if let Some(Some(index)) = self.interface_index.get(usize::from(answer.interface.0)) {
+                self.flush_capture(*index, now);
+            }
         }
     }
 
