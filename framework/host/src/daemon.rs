@@ -22,7 +22,7 @@ use crate::control::events::EventLog;
 use crate::control::lead::{Input, LeadShell, SessionId};
 use crate::control::messages::{DownMessage, UpMessage};
 use crate::control::uplink::Uplink;
-use crate::dataplane::{DataPlane, DataPlaneConfig};
+use crate::dataplane::{DataPlane, WorkerConfig};
 use crate::keys::{KeyPair, PublicKey};
 use crate::loader::Registry;
 
@@ -53,12 +53,13 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let (data_sender, data) = mpsc::unbounded_channel();
     let description = parts.describe(&config);
     let plane = DataPlane::start(
-        DataPlaneConfig {
+        WorkerConfig {
             pool: parts.pool,
             captures: parts.captures,
             endpoints: parts.endpoints,
             clock,
             seed: start::random_seed().map_err(StartFailure::other)?,
+            spin: config.node.spin,
         },
         data_sender,
     )

@@ -1,10 +1,11 @@
 //! Endpoints over a link plugin that says what it was told: far nodes and their keys.
 
-use vreserve::dataplane::ports::Port;
+use vreserve::dataplane::ports::{Endpoint, Port};
 use vreserve::dataplane::{EndpointPort, LinkSpec};
 use vreserve::keys::PublicKey;
 use vreserve::plugin::{HostServices, LinkInstance, PluginKind};
 use vreserve_core::ids::{LinkClass, LinkId};
+use vreserve_model::Failure;
 
 fn link(id: u64, key: Option<u8>) -> LinkSpec {
     LinkSpec {
@@ -21,11 +22,13 @@ fn a_far_nodes_key_reaches_the_plugin_and_each_that_comes_after_it() {
     let services = HostServices::new("/nonexistent");
     let host = services.instance(PluginKind::Link, "internet", None);
     let told = host.clone();
-    let open = move || LinkInstance::open(vreserve_fixture::plugin(), &host, "{}");
+    let open = move || -> Result<Box<dyn Endpoint>, Failure> {
+        Ok(Box::new(LinkInstance::open(vreserve_fixture::plugin(), &host, "{}")?))
+    };
     let port = Port::new("link.internet".into(), open().expect("it opens"), Box::new(open));
     let mut endpoint = EndpointPort::new(port);
-    endpoint.add(&link(1, Some(9))).expect("it takes everybody");
-    endpoint.add(&link(2, None)).expect("a device has no key");
+    endpoint.add(&link(1, Some(9)), 0).expect("it takes everybody");
+    endpoint.add(&link(2, None), 1).expect("a device has no key");
     let keys = || told.counters().iter().find(|counter| counter.name == "keys").map(|counter| counter.value);
     assert_eq!(keys(), Some(9));
     assert!(endpoint.readmit().is_empty());

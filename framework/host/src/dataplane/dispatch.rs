@@ -9,10 +9,9 @@ use vreserve_model::Timestamp;
 use super::egress::{EgressQueue, reason_of, weight_of};
 use super::links::LinkTable;
 use super::pool::SlotPool;
-use super::ports::{EndpointPort, Instance, Port, PortChange};
+use super::ports::{EndpointPort, Instance, Interface, Port, PortChange};
 use super::software::{self, Cutter, Progress};
 use super::too_big::TooBig;
-use crate::plugin::CaptureInstance;
 
 /// A port that frames leave by, with all that counts them.
 pub(super) trait Way {
@@ -29,7 +28,7 @@ pub(super) trait Way {
 }
 
 /// To the guests behind an interface.
-pub(super) struct ToGuests<'a>(pub(super) &'a mut Port<CaptureInstance>);
+pub(super) struct ToGuests<'a>(pub(super) &'a mut Port<dyn Interface>);
 
 /// To the far nodes of an endpoint.
 pub(super) struct ToNodes<'a>(pub(super) &'a mut EndpointPort, pub(super) &'a mut LinkTable);
@@ -76,13 +75,14 @@ impl Way for ToNodes<'_> {
     fn count(&mut self, frame: &Slot) {
         let weight = weight_of(frame);
         self.0.port.sent += weight;
-        if let Some(entry) = self.0.link_of(frame.far).and_then(|link| self.1.find_mut(link)) {
+        let link = self.0.link_of(frame.far);
+        if let Some(entry) = link.and_then(|(_, position)| self.1.at(position)) {
             entry.sent += weight;
         }
     }
 }
 
-fn busy<I: Instance>(port: &mut Port<I>, reason: DropReason) -> DropReason {
+fn busy<I: Instance + ?Sized>(port: &mut Port<I>, reason: DropReason) -> DropReason {
     if port.instance().is_some() { reason } else { DropReason::PluginFailed }
 }
 
