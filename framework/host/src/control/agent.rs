@@ -32,7 +32,7 @@ use crate::dataplane::{Collected, Event, Events, LinkSpec, Workers};
 use crate::keys::PublicKey;
 use crate::plugin::InferInstance;
 
-pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView};
+pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView, TooBigView};
 
 /// How long after a change of guests the list is sent: guests come in groups.
 const GUEST_DELAY: Duration = Duration::from_millis(20);

@@ -58,6 +58,7 @@ impl Worker {
             other,
             cells,
             drops: self.drops.clone(),
+            too_big: self.dispatch.too_big.counts(),
             cache: self.forwarder.stats(),
             links: self.links.status(now),
             ports: self

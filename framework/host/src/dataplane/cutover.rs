@@ -12,7 +12,8 @@ use vreserve_core::signal::SIGNAL_LENGTH;
 use vreserve_core::switch::{Admission, Path, Switch, SwitchLimits};
 use vreserve_model::Timestamp;
 
-use super::egress::{settle_taken, weight_of};
+use super::dispatch::{Stock, ToNodes};
+use super::egress::weight_of;
 use super::mailbox::{CutoverSpec, Event};
 use super::pool::{BATCH, SCRATCH};
 use super::worker::Worker;
@@ -184,21 +185,13 @@ impl Worker {
             slot.far = entry.far;
         }
         let endpoint = entry.endpoint;
-        let taken = match self.endpoints[endpoint].port.send(slots, now) {
-            Ok(taken) => taken.min(slots.len()),
-            Err(change) => {
-                self.handle_endpoint_change(endpoint, change);
-                0
-            }
-        };
-        let (port, links) = (&mut self.endpoints[endpoint].port, &mut self.links);
-        settle_taken(&slots[..taken], DropReason::LinkBusy, &mut self.drops, |slot| {
-            let weight = weight_of(slot);
-            port.sent += weight;
-            if let Some(entry) = links.find_mut(link) {
-                entry.sent += weight;
-            }
-        });
-        taken
+        let mut way = ToNodes(&mut self.endpoints[endpoint], &mut self.links);
+        let guests = self.forwarder.guests();
+        let mut stock = Stock { pool: &mut self.pool, guests, drops: &mut self.drops };
+        let (done, change) = self.dispatch.send(slots, &mut way, &mut stock, now);
+        if let Some(change) = change {
+            self.handle_endpoint_change(endpoint, change);
+        }
+        done
     }
 }

@@ -106,6 +106,8 @@ pub struct Collected {
     pub other: Weight,
     /// Frames dropped, ever, by reason.
     pub drops: DropCounters,
+    /// What guests were told whose frames were too large, ever.
+    pub too_big: TooBigCounts,
     /// How the forwarding cache does.
     pub cache: ForwarderStats,
     /// Every link.
@@ -114,6 +116,15 @@ pub struct Collected {
     pub ports: Vec<PortStatus>,
     /// Every local guest that has been learned, and its interface (none: behind a static link).
     pub guests: Vec<(MacAddr, Option<InterfaceId>)>,
+}
+
+/// Answers to guests whose frames were too large for their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TooBigCounts {
+    /// Made and handed to the guest's interface.
+    pub answered: u64,
+    /// Not made, because the same guest or too many others had just been answered.
+    pub withheld: u64,
 }
 
 /// The state of one link as its endpoint's worker sees it.

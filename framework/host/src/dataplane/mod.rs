@@ -11,8 +11,10 @@
 
 mod commands;
 mod cutover;
+mod dispatch;
 pub mod egress;
 mod forwarding;
+mod ingress;
 mod links;
 pub mod mailbox;
 mod nonces;
@@ -22,7 +24,9 @@ pub mod pool;
 pub mod ports;
 mod readiness;
 mod signals;
+mod software;
 mod spin;
+mod too_big;
 mod upkeep;
 mod worker;
 mod workers;

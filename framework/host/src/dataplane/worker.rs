@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use vreserve_abi::Slot;
 use vreserve_core::counters::Weight;
-use vreserve_core::drops::DropCounters;
+use vreserve_core::drops::{DropCounters, DropReason};
 use vreserve_core::forward::{Forwarder, ForwarderConfig};
 use vreserve_core::ids::Ingress;
 use vreserve_model::Timestamp;
 
 use super::cutover::Cutovers;
+use super::dispatch::Dispatch;
 use super::egress::weight_of;
+use super::ingress::is_sound;
 use super::links::LinkTable;
 use super::mailbox::{Command, Mailbox};
 use super::nonces::Nonces;
@@ -65,6 +67,7 @@ pub(super) struct Worker {
     pub(super) links: LinkTable,
     pub(super) forwarder: Forwarder,
     pub(super) cutovers: Cutovers,
+    pub(super) dispatch: Dispatch,
     pub(super) drops: DropCounters,
     pub(super) announced_drops: DropCounters,
     pub(super) nonces: Nonces,
@@ -113,6 +116,7 @@ impl Worker {
             links: LinkTable::new(index == PROBER),
             forwarder: Forwarder::new(ForwarderConfig { seed, ..ForwarderConfig::default() }),
             cutovers: Cutovers::new(workers.count()),
+            dispatch: Dispatch::new(),
             drops: DropCounters::default(),
             announced_drops: DropCounters::default(),
             nonces: Nonces::new(secret_of(seed, index), index),
@@ -189,7 +193,9 @@ impl Worker {
         capture.port.received += weight;
         self.take_in_hand(frames, weight);
         for slot in batch {
-            self.handle_frame(ingress, self.batch[slot], now);
+            if self.is_let_in(slot) {
+                self.handle_frame(ingress, self.batch[slot], now);
+            }
         }
         frames
     }
@@ -208,9 +214,21 @@ impl Worker {
         endpoint.port.received += weight;
         self.take_in_hand(frames, weight);
         for slot in batch {
-            self.handle_datagram(index, self.batch[slot], now);
+            if self.is_let_in(slot) {
+                self.handle_datagram(index, self.batch[slot], now);
+            }
         }
         frames
+    }
+
+    /// False for a frame that goes no further, wherever it came from, as its offload metadata are wrong.
+    #[inline]
+    fn is_let_in(&mut self, slot: usize) -> bool {
+        let is_sound = is_sound(&self.batch[slot]);
+        if !is_sound {
+            self.drops.count(DropReason::BogusOffload, 1);
+        }
+        is_sound
     }
 
     fn take_in_hand(&mut self, frames: usize, weight: Weight) {
