@@ -5,6 +5,7 @@
 mod artifacts;
 mod check;
 mod demo;
+mod instructions;
 mod interrupt;
 mod packages;
 mod run;
@@ -35,6 +36,12 @@ enum Task {
     },
     /// Formatting, lints, documentation, licences.
     Check,
+    /// Count the instructions of the hot functions and hold them against the recorded ones. Needs valgrind.
+    Instructions {
+        /// Record them instead.
+        #[arg(long)]
+        record: bool,
+    },
 }
 
 #[derive(Args)]
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
         }),
         Task::Test { skip_system } => test::test(skip_system),
         Task::Check => check::check(),
+        Task::Instructions { record } => instructions::instructions(record).map(drop),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
