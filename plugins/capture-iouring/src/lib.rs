@@ -1,17 +1,19 @@
-//! `capture-iouring`: frames of unmodified guests through io_uring, from a TAP or an existing interface.
+//! `capture-iouring`: frames of unmodified guests, from a TAP or an existing interface, at the speed of offload.
 //!
-//! A frame's way in: the kernel fills a buffer that the ring provided (`ring::receive`), the frame is made a
-//! plain wire frame if the guest left work to hardware (`wire`), and is copied once, into the host's slot
-//! (`delivery`). Its way out: one submission entry per slot, one system call per batch (`ring::send`).
-//! `capture` is the instance that drives both. What is opened, and in which namespace, is decided in `attach`.
+//! A frame's way in: the kernel writes it straight into a slot of the host, its virtio-net header just before it
+//! (`read`); what the header asks for is checked and becomes the slot's offload metadata (`frame`). Super-frames
+//! stay whole and partial checksums partial. Its way out is the same backwards: the metadata are checked, the
+//! header is written into the headroom just before the frame, and both leave in one write (`write`). `capture` is
+//! the instance that drives both. What is opened, and in which namespace, is decided in `attach`.
 
 mod attach;
 mod capture;
 mod config;
 mod counters;
-mod delivery;
-mod ring;
-mod wire;
+mod frame;
+mod limit;
+mod read;
+mod write;
 
 pub use capture::IoUringCapture;
 pub use config::{Config, Kind};

@@ -156,19 +156,21 @@ fn frames_that_cannot_be_sent_are_refused_and_the_batch_goes_on() {
 }
 
 #[test]
-fn a_frame_that_has_outgrown_the_mtu_is_counted_and_the_next_one_delivered() {
+fn an_mtu_that_grows_while_running_is_noticed_both_ways() {
     let Some(netns) = Netns::new() else { return };
     let mut instance = open(&netns, r#","mtu":1000"#);
     assert_eq!(instance.info().mtu, 1000);
+    assert_eq!(instance.send(&[numbered_frame(1, 2900)]).unwrap(), [Fate::Oversized]);
+    assert_eq!(instance.limit(0), 1018);
     netns.ip(&["link", "set", "tap0", "mtu", "3000"]);
     let kernel = RawSocket::open(&netns, "tap0");
-    kernel.send(&numbered_frame(1, 2900));
-    kernel.send(&numbered_frame(2, 1018));
-    kernel.send(&numbered_frame(3, 1019));
-    kernel.send(&numbered_frame(4, 1018));
-    let arrived = recv_until(&mut instance, 2, is_numbered);
-    assert_eq!(arrived, [numbered_frame(2, 1018), numbered_frame(4, 1018)]);
-    assert_eq!(instance.counter("drop_oversized"), 2);
+    let sent = [numbered_frame(1, 2900), numbered_frame(2, 1018), numbered_frame(3, 3014)];
+    sent.iter().for_each(|frame| kernel.send(frame));
+    assert!(recv_until(&mut instance, 3, is_numbered) == sent);
+    netns.ip(&["link", "set", "tap0", "mtu", "5000"]);
+    assert_eq!(instance.send(&[numbered_frame(4, 5000)]).unwrap(), [Fate::Taken]);
+    assert!(kernel.recv_wanted(is_numbered) == numbered_frame(4, 5000));
+    assert_eq!(instance.counter("drop_oversized"), 0);
 }
 
 #[test]

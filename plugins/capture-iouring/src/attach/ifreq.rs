@@ -1,5 +1,4 @@
-//! `ifreq` requests: an interface's MTU, whether it is up, what hardware it is. All of the calling thread's
-//! network namespace.
+//! `ifreq` requests: an interface's MTU, whether it is up, what hardware it is.
 #![allow(unsafe_code, reason = "ioctl requests on struct ifreq")]
 
 use std::io;
@@ -32,22 +31,27 @@ pub(crate) fn carry_out(fd: RawFd, code: libc::Ioctl, request: &mut libc::ifreq)
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// One interface, addressed by name.
-pub(crate) struct Interface<'a> {
-    name: &'a str,
+/// One interface, addressed by name in the network namespace of the thread that made this; the thread that
+/// uses it may be in another.
+pub(crate) struct Interface {
+    name: String,
     socket: OwnedFd,
 }
 
-impl<'a> Interface<'a> {
+impl Interface {
     /// Says nothing about whether the interface exists.
-    pub(crate) fn named(name: &'a str) -> io::Result<Self> {
+    pub(crate) fn named(name: &str) -> io::Result<Self> {
         // SAFETY: a system call without pointers.
         let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor has just been made and nobody else has it.
-        Ok(Interface { name, socket: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(Interface { name: name.to_owned(), socket: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The MTU in bytes.
@@ -85,7 +89,7 @@ impl<'a> Interface<'a> {
     }
 
     fn ask(&self, code: libc::Ioctl, fill: impl FnOnce(&mut libc::ifreq)) -> io::Result<libc::ifreq> {
-        let mut request = named(self.name);
+        let mut request = named(&self.name);
         fill(&mut request);
         carry_out(self.socket.as_raw_fd(), code, &mut request)?;
         Ok(request)

@@ -1,7 +1,7 @@
 //! From a configuration to open descriptors: which interface, in which namespace, with what MTU. The
 //! descriptors keep working from any thread; only opening depends on the namespace.
 
-mod ifreq;
+pub(crate) mod ifreq;
 mod netns;
 pub(crate) mod packet;
 mod tap;
@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::net::if_::if_nametoindex;
-use vreserve_sdk::{Failure, InterfaceInfo};
+use vreserve_sdk::{Failure, InterfaceInfo, Queue, tracing};
 
 use crate::config::{Config, Kind};
 use ifreq::Interface;
@@ -22,6 +22,8 @@ const CREATED_MTU: u32 = 1450;
 pub(crate) struct Attachment {
     pub(crate) kind: Kind,
     pub(crate) info: InterfaceInfo,
+    /// Each frame has a virtio-net header in front, both ways.
+    pub(crate) has_header: bool,
     /// Where frames of guests are read.
     pub(crate) incoming: OwnedFd,
     /// Where frames for guests are written; of a TAP the same device as `incoming`.
@@ -29,29 +31,37 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
+    /// The interface's queue, and the interface to ask for its MTU.
+    ///
     /// # Errors
     /// `Unavailable` if the interface, its namespace or a permission is missing, `Retry` if somebody holds the
     /// TAP, `Invalid` with the key if it is not what the configuration says.
-    pub(crate) fn open(config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn open(config: &Config, queue: Queue) -> Result<(Self, Interface), Failure> {
         match (config.kind, config.fd) {
             (Kind::Tap, Some(fd)) => open_handed(config, fd),
-            (Kind::Tap, None) => netns::within(config.netns.as_deref(), || open_tap(config)),
-            (Kind::Interface, _) => netns::within(config.netns.as_deref(), || open_interface(config)),
+            (Kind::Tap, None) => netns::within(config.netns.as_deref(), || open_tap(config, queue)),
+            (Kind::Interface, _) => netns::within(config.netns.as_deref(), || open_interface(config, queue)),
         }
     }
 }
 
-fn open_tap(config: &Config) -> Result<Attachment, Failure> {
+fn open_tap(config: &Config, queue: Queue) -> Result<(Attachment, Interface), Failure> {
     let name = config.interface.as_str();
     let is_new = if_nametoindex(name).is_err();
-    let incoming = tap::attach(name).map_err(|error| attach_failure(name, is_new, &error))?;
+    let attached =
+        tap::attach(name, queue.count > 1).map_err(|error| attach_failure(name, is_new, &error))?;
+    let offload = tap::accept_offloads(attached.device.as_raw_fd())
+        .map_err(|error| attach_failure(name, is_new, &error))?;
     let mtu = config.mtu.or(is_new.then_some(CREATED_MTU));
-    let mtu = settle(name, mtu, config.up.unwrap_or(is_new))?;
-    tap_attachment(name, mtu, incoming)
+    let (interface, mtu) = settle(name, mtu, config.up.unwrap_or(is_new))?;
+    let queues = if attached.is_multi_queue { queue.count } else { 1 };
+    let info = InterfaceInfo { interface: name.to_owned(), mtu, offload, queues };
+    Ok((tap_attachment(info, true, attached.device)?, interface))
 }
 
-/// A TAP that comes as a descriptor is left as it is, but for what the configuration says outright.
-fn open_handed(config: &Config, fd: i32) -> Result<Attachment, Failure> {
+/// A TAP that comes as a descriptor is left as it is, but for what the configuration says outright: without a
+/// virtio-net header, offload is not for it.
+fn open_handed(config: &Config, fd: i32) -> Result<(Attachment, Interface), Failure> {
     let name = config.interface.as_str();
     let wrong = |reason: String| Failure::invalid("fd", reason);
     let incoming =
@@ -61,28 +71,35 @@ fn open_handed(config: &Config, fd: i32) -> Result<Attachment, Failure> {
     if !shape.is_tap {
         return Err(wrong(format!("descriptor {fd} is a TUN, which carries no Ethernet frames")));
     }
-    if shape.has_vnet_header || shape.has_packet_info {
-        return Err(wrong(format!("descriptor {fd} was not opened with IFF_NO_PI and without IFF_VNET_HDR")));
+    if shape.has_packet_info {
+        return Err(wrong(format!("descriptor {fd} was not opened with IFF_NO_PI")));
     }
     if shape.name != name {
         return Err(Failure::invalid("interface", format!("descriptor {fd} is {:?}", shape.name)));
     }
     let cannot = |error: io::Error| Failure::unavailable(format!("interface {name}: {error}"));
-    tap::refuse_offloads(incoming.as_raw_fd()).map_err(cannot)?;
+    let offload = if shape.has_vnet_header {
+        tap::accept_offloads(incoming.as_raw_fd()).map_err(cannot)?
+    } else {
+        tap::refuse_offloads(incoming.as_raw_fd()).map_err(cannot)?;
+        tracing::info!(interface = name, "its descriptor has no virtio-net header: no offload");
+        false
+    };
     let netns = tap::netns_of(incoming.as_fd()).map_err(cannot)?;
-    let mtu = netns::within_open(&netns, || settle(name, config.mtu, config.up.unwrap_or(false)))?;
-    tap_attachment(name, mtu, incoming)
+    let (interface, mtu) =
+        netns::within_open(&netns, || settle(name, config.mtu, config.up.unwrap_or(false)))?;
+    let info = InterfaceInfo { interface: name.to_owned(), mtu, offload, queues: 1 };
+    Ok((tap_attachment(info, shape.has_vnet_header, incoming)?, interface))
 }
 
-fn tap_attachment(name: &str, mtu: u32, incoming: OwnedFd) -> Result<Attachment, Failure> {
-    let outgoing = incoming
-        .try_clone()
-        .map_err(|error| Failure::unavailable(format!("interface {name}: duplicating: {error}")))?;
-    let info = InterfaceInfo { interface: name.to_owned(), mtu, offload: false, queues: 1 };
-    Ok(Attachment { kind: Kind::Tap, info, incoming, outgoing })
+fn tap_attachment(info: InterfaceInfo, has_header: bool, incoming: OwnedFd) -> Result<Attachment, Failure> {
+    let outgoing = incoming.try_clone().map_err(|error| {
+        Failure::unavailable(format!("interface {}: duplicating: {error}", info.interface))
+    })?;
+    Ok(Attachment { kind: Kind::Tap, info, has_header, incoming, outgoing })
 }
 
-fn open_interface(config: &Config) -> Result<Attachment, Failure> {
+fn open_interface(config: &Config, queue: Queue) -> Result<(Attachment, Interface), Failure> {
     let name = config.interface.as_str();
     let cannot = |what: &str, error: io::Error| {
         Failure::unavailable(format!("interface {name}: {what}: {}", with_permission(&error)))
@@ -93,18 +110,18 @@ fn open_interface(config: &Config) -> Result<Attachment, Failure> {
     if !interface.is_ethernet().map_err(|error| cannot("reading its type", error))? {
         return Err(Failure::invalid("interface", format!("{name} is not an Ethernet interface")));
     }
-    let mtu = settle(name, config.mtu, config.up.unwrap_or(false))?;
+    let (interface, mtu) = settle(name, config.mtu, config.up.unwrap_or(false))?;
     if !interface.is_up().map_err(|error| cannot("reading its state", error))? {
         return Err(Failure::unavailable(format!("interface {name} is down")));
     }
-    let incoming = packet::open_capturing(index).map_err(|error| cannot("capturing", error))?;
+    let incoming = packet::open_capturing(index, queue).map_err(|error| cannot("capturing", error))?;
     let outgoing = packet::open_injecting(index).map_err(|error| cannot("injecting", error))?;
-    let info = InterfaceInfo { interface: name.to_owned(), mtu, offload: false, queues: 1 };
-    Ok(Attachment { kind: Kind::Interface, info, incoming, outgoing })
+    let info = InterfaceInfo { interface: name.to_owned(), mtu, offload: true, queues: queue.count };
+    Ok((Attachment { kind: Kind::Interface, info, has_header: true, incoming, outgoing }, interface))
 }
 
-/// Sets what is to be set and returns the MTU in force.
-fn settle(name: &str, mtu: Option<u32>, up: bool) -> Result<u32, Failure> {
+/// Sets what is to be set and returns the interface with the MTU in force.
+fn settle(name: &str, mtu: Option<u32>, up: bool) -> Result<(Interface, u32), Failure> {
     let cannot = |what: &str, error: io::Error| {
         Failure::unavailable(format!("interface {name}: {what}: {}", with_permission(&error)))
     };
@@ -118,14 +135,15 @@ fn settle(name: &str, mtu: Option<u32>, up: bool) -> Result<u32, Failure> {
     if up {
         interface.set_up().map_err(|error| cannot("setting it up", error))?;
     }
-    interface.mtu().map_err(|error| cannot("reading its MTU", error))
+    let mtu = interface.mtu().map_err(|error| cannot("reading its MTU", error))?;
+    Ok((interface, mtu))
 }
 
 fn attach_failure(name: &str, is_new: bool, error: &io::Error) -> Failure {
     match error.raw_os_error() {
         Some(libc::EINVAL) if !is_new => Failure::invalid(
             "interface",
-            format!("{name} is not a TAP with one queue (kind = \"interface\" captures anything Ethernet)"),
+            format!("{name} is not a TAP (kind = \"interface\" captures anything Ethernet)"),
         ),
         // An instance that was closed on another thread lets go of its TAP a moment later.
         Some(libc::EBUSY) => Failure::retry(

@@ -5,12 +5,21 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use vreserve_sdk::Queue;
+
 /// Super-frames count with their buffers' true size, about twice their length, so this holds some hundred.
 const QUEUE_BYTES: libc::c_int = 16 << 20;
 
+/// `PACKET_FANOUT_HASH`: by flow, the same for both directions and for all fragments of a datagram.
+const FANOUT_HASH: u32 = 0;
+/// `PACKET_FANOUT_FLAG_IGNORE_OUTGOING` of linux/if_packet.h: what the sockets ask for one by one does not hold
+/// for their group.
+const FANOUT_IGNORE_OUTGOING: u32 = 0x4000;
+
 /// A socket that captures all that the interface receives, whoever it is for, but not what it sends; with a
-/// virtio-net header before each frame and the VLAN tag in control data.
-pub(crate) fn open_capturing(index: u32) -> io::Result<OwnedFd> {
+/// virtio-net header before each frame and the VLAN tag in control data. One of several queues shares the
+/// interface's flows with the others of this process.
+pub(crate) fn open_capturing(index: u32, queue: Queue) -> io::Result<OwnedFd> {
     let socket = open()?;
     let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
@@ -26,15 +35,36 @@ pub(crate) fn open_capturing(index: u32) -> io::Result<OwnedFd> {
     set_option(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
     // Only now does it capture: before, it would have taken frames of every interface.
     bind(fd, index, libc::ETH_P_ALL as u16)?;
+    if queue.count > 1 {
+        join_group(fd, index)?;
+        if queue.index > 0 {
+            discard_waiting(fd);
+        }
+    }
     Ok(socket)
 }
 
-/// A socket that injects frames as if the interface sent them, past its queueing discipline. Without a
-/// virtio-net header: the frames are plain wire frames, and so none need be put in front of them.
+/// Joins the group of this process and interface: each flow goes to one of its sockets.
+fn join_group(fd: i32, index: u32) -> io::Result<()> {
+    // Groups are numbered per namespace with 16 bits; of one process, no two interfaces have the same number.
+    let group = (index ^ std::process::id().wrapping_mul(0x9e37)) & 0xffff;
+    let fanout = group | (FANOUT_HASH | FANOUT_IGNORE_OUTGOING) << 16;
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &fanout)
+}
+
+/// What came between binding and joining, the group's other sockets have had too.
+fn discard_waiting(fd: i32) {
+    // SAFETY: a call without room for any data; the kernel writes nothing.
+    while unsafe { libc::recv(fd, std::ptr::null_mut(), 0, libc::MSG_DONTWAIT | libc::MSG_TRUNC) } >= 0 {}
+}
+
+/// A socket that injects frames as if the interface sent them, with a virtio-net header before each. Through its
+/// queueing discipline (a veth has none): on the way past it, frames would be lost that an interface without
+/// offload cannot send whole; here the kernel cuts them.
 pub(crate) fn open_injecting(index: u32) -> io::Result<OwnedFd> {
     let socket = open()?;
     let fd = socket.as_raw_fd();
-    set_option(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1)?;
+    set_option(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &QUEUE_BYTES)?;
     bind(fd, index, 0)?;
     Ok(socket)

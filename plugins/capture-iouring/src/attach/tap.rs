@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use vreserve_offload::VnetHeader;
+
 use super::ifreq::{carry_out, name_of, named};
 
 /// What the frames of a TAP descriptor look like, as set by whoever made it.
@@ -18,15 +20,36 @@ pub(crate) struct Shape {
     pub(crate) has_packet_info: bool,
 }
 
-/// Attaches to the TAP `name`, making it if there is none.
-pub(crate) fn attach(name: &str) -> io::Result<OwnedFd> {
+/// An attached TAP, each frame with a virtio-net header in front.
+pub(crate) struct Attached {
+    pub(crate) device: OwnedFd,
+    /// It may have several queues, of which this is one.
+    pub(crate) is_multi_queue: bool,
+}
+
+/// Attaches to the TAP `name`, making it if there is none: with several queues if `wants_queues`, unless it is
+/// one that was made otherwise.
+pub(crate) fn attach(name: &str, wants_queues: bool) -> io::Result<Attached> {
     let device =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let is_multi_queue = match set_name(&device, name, wants_queues) {
+        Ok(()) => wants_queues,
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            set_name(&device, name, !wants_queues)?;
+            !wants_queues
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Attached { device: device.into(), is_multi_queue })
+}
+
+/// The kernel takes the header from whoever attaches last, so a persistent TAP that was made without gets it too.
+fn set_name(device: &File, name: &str, is_multi_queue: bool) -> io::Result<()> {
+    let queues = if is_multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
     let mut request = named(name);
-    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
-    carry_out(device.as_raw_fd(), libc::TUNSETIFF, &mut request)?;
-    refuse_offloads(device.as_raw_fd())?;
-    Ok(device.into())
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    carry_out(device.as_raw_fd(), libc::TUNSETIFF, &mut request)
 }
 
 /// Duplicates the descriptor with this number, so that the original survives this instance. It becomes
@@ -72,10 +95,34 @@ pub(crate) fn netns_of(fd: BorrowedFd<'_>) -> io::Result<File> {
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(netns) }))
 }
 
-/// Makes the kernel give plain wire frames, whatever an earlier user of a persistent TAP had asked for.
+/// Asks for headers of 10 bytes and for as much offload as the kernel has; true if that is all that this plugin
+/// speaks (6.2: UDP too), false if TCP or only checksums or nothing.
+pub(crate) fn accept_offloads(fd: i32) -> io::Result<bool> {
+    let len = VnetHeader::LEN as libc::c_int;
+    // SAFETY: the request reads one int, which the pointer is to.
+    if unsafe { libc::ioctl(fd, libc::TUNSETVNETHDRSZ, &raw const len) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    let all = tcp | libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    for wanted in [all, tcp, libc::TUN_F_CSUM] {
+        match set_offloads(fd, wanted) {
+            Ok(()) => return Ok(wanted == all),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    set_offloads(fd, 0).map(|()| false)
+}
+
+/// Makes the kernel give plain wire frames, whatever an earlier user of a TAP had asked for.
 pub(crate) fn refuse_offloads(fd: i32) -> io::Result<()> {
+    set_offloads(fd, 0)
+}
+
+fn set_offloads(fd: i32, offloads: libc::c_uint) -> io::Result<()> {
     // SAFETY: the argument of this request is a number, not a pointer.
-    let result = unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD, 0 as libc::c_ulong) };
+    let result = unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD, libc::c_ulong::from(offloads)) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

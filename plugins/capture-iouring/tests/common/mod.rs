@@ -16,11 +16,12 @@ use host::Instance;
 /// Generous: a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether `fd` becomes readable within `patience`.
+/// Whether `fd` wakes who polls it for reading within `patience`: frames, or an error to be read.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>, patience: Duration) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(patience).unwrap();
-    poll(&mut fds, timeout).unwrap() > 0 && fds[0].revents().unwrap().contains(PollFlags::POLLIN)
+    poll(&mut fds, timeout).unwrap() > 0
+        && fds[0].revents().unwrap().intersects(PollFlags::POLLIN | PollFlags::POLLERR)
 }
 
 /// Receives until `wanted` frames that `is_wanted` picks have come, waiting on the ready descriptor as the host

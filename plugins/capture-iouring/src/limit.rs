@@ -1,0 +1,58 @@
+//! The largest frame of an interface: known from its MTU, and asked for again when a frame says otherwise.
+
+use vreserve_offload::Offload;
+use vreserve_offload::parse::ETHERNET_HEADER;
+use vreserve_sdk::tracing;
+
+use crate::attach::ifreq::Interface;
+use crate::frame::{Checked, Unusable, check};
+
+/// A frame may have one VLAN tag beyond what the MTU says.
+const TAG: usize = 4;
+
+/// See the module.
+pub(crate) struct Limit {
+    interface: Interface,
+    mtu: u32,
+    /// The MTU has been asked for in this call: however many frames are too large, one system call.
+    is_asked: bool,
+}
+
+impl Limit {
+    pub(crate) fn new(interface: Interface, mtu: u32) -> Self {
+        Limit { interface, mtu, is_asked: false }
+    }
+
+    /// Starts a call.
+    pub(crate) fn begin(&mut self) {
+        self.is_asked = false;
+    }
+
+    /// The largest wire frame, tag included.
+    pub(crate) fn frame_max(&self) -> usize {
+        self.mtu as usize + ETHERNET_HEADER + TAG
+    }
+
+    /// Checks a frame; one that is too large may show that the MTU has grown.
+    pub(crate) fn check(&mut self, frame: &[u8], offload: &Offload) -> Result<Checked, Unusable> {
+        match check(frame, offload, self.frame_max()) {
+            Err(Unusable::Oversized) if self.has_changed() => check(frame, offload, self.frame_max()),
+            verdict => verdict,
+        }
+    }
+
+    /// Asks for the MTU, unless this call has done so. An interface without a name any more keeps what it had.
+    pub(crate) fn has_changed(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_asked, true) {
+            return false;
+        }
+        match self.interface.mtu() {
+            Ok(mtu) if mtu != self.mtu => {
+                tracing::info!(interface = self.interface.name(), from = self.mtu, to = mtu, "MTU changed");
+                self.mtu = mtu;
+                true
+            }
+            _ => false,
+        }
+    }
+}
