@@ -172,8 +172,7 @@ fn each_mistake_is_refused_with_its_place_and_a_suggestion() {
 #[test]
 fn what_plugins_say_of_their_keys_has_its_place_too_and_nothing_is_opened() {
     let site = Site::new();
-    let capture =
-        format!("[capture.guests]\nuse = \"capture-iouring\"\ninterface = {TAP:?}\nmtu = 1\n");
+    let capture = format!("[capture.guests]\nuse = \"capture-iouring\"\ninterface = {TAP:?}\nmtu = 1\n");
     let config = site.write(&capture);
     let line = Site::line_of(&fs::read_to_string(&config).unwrap(), "mtu");
     site.assert_refused(&config, &format!(":{line}:1: "), &["[capture.guests] mtu"]);
