@@ -89,6 +89,7 @@ impl Site<'_> {
             dir.join(name),
             socket(dir, name),
         );
+        text += &self.setup.node;
         let proxy = self.lab.proxy().expect("every lab of these tests has a proxy");
         let address = format!("{}:{CONTROL_PORT}", proxy.commodity.addr());
         if host.role == Role::Proxy {

@@ -184,11 +184,11 @@ impl<'a> Entry<'a> {
         let value = self.value.get_ref().as_integer();
         let number = value.and_then(|value| usize::from_str_radix(value.as_str(), value.radix()).ok());
         let number = number.filter(|number| (min..=max).contains(number));
-        if number.is_none() {
-            self.expected(
-                "an integer in range",
-                &format!("write a number from {min} to {max}, without quotes"),
-            );
+        let hint = format!("write a number from {min} to {max}, without quotes");
+        match (value, number) {
+            (None, _) => self.expected("an integer", &hint),
+            (Some(value), None) => self.note(format!("{} is out of range", value.as_str()), Some(hint)),
+            _ => {}
         }
         number
     }
