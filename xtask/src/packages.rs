@@ -45,6 +45,20 @@ pub(crate) fn ensure() -> anyhow::Result<()> {
     install(&missing).with_context(|| format!("missing Debian packages: {packages}"))
 }
 
+/// Installs a program that not everything needs, if it is not there.
+///
+/// # Errors
+/// It cannot be had; one sentence says why.
+pub(crate) fn offer(program: &str, package: &'static str) -> anyhow::Result<()> {
+    if is_installed(program) {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        bail!("the Debian package {package} is not installed");
+    }
+    install(&[package]).with_context(|| format!("the Debian package {package} cannot be had"))
+}
+
 /// Whether this process may make a lab; a sentence why not.
 pub(crate) fn lab_ability() -> Result<(), String> {
     if !geteuid().is_root() {

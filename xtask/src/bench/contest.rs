@@ -1,13 +1,17 @@
 //! Subjects against a baseline: the baseline runs before and after each of them, so that a machine that grows
 //! faster or slower meanwhile does so for both. Every other round goes the other way round.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ground::{Ground, Subject};
 use super::load::Load;
 use super::metric::Metric;
+use super::node;
 use super::record::Sample;
 use crate::{interrupt, run};
+
+/// How long a subject that failed may take to answer again.
+const RECOVERY: Duration = Duration::from_secs(15);
 
 /// One load, a baseline, and those that are held against it.
 pub(crate) struct Contest<'a> {
@@ -18,6 +22,16 @@ pub(crate) struct Contest<'a> {
     pub(crate) length: Duration,
     pub(crate) baseline: &'a Subject,
     pub(crate) others: Vec<&'a Subject>,
+    pub(crate) ratio: Ratio,
+}
+
+/// What is divided by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ratio {
+    /// Each of the others by the baseline: how close it comes.
+    ToBaseline,
+    /// The baseline by each of the others, where the baseline is ours: how far ahead it is.
+    OfBaseline,
 }
 
 /// What rounds gave.
@@ -56,12 +70,21 @@ impl Contest<'_> {
             interrupt::check()?;
             let is_backwards = round % 2 == 1;
             let other = self.others[if is_backwards { self.others.len() - 1 - nth } else { nth }];
-            let figures = self.measure(other);
+            let figures = self.measure(other).or_else(|error| self.measure_again(other, error));
             let after = self.measure(self.baseline)?;
             self.keep(round, &self.baseline.name, &after, None, outcome);
             match figures {
                 Ok(figures) => {
-                    self.keep(round, &other.name, &figures, Some(&mean(&before, &after)), outcome);
+                    let baseline = mean(&before, &after);
+                    match self.ratio {
+                        Ratio::ToBaseline => {
+                            self.keep(round, &other.name, &figures, Some(&baseline), outcome)
+                        }
+                        Ratio::OfBaseline => {
+                            let name = format!("{} vs {}", self.baseline.name, other.name);
+                            self.keep(round, &name, &baseline, Some(&figures), outcome);
+                        }
+                    }
                 }
                 Err(error) => {
                     outcome.fail(&format!("{}/{}/{}", self.setting, self.load.name(), other.name), &error);
@@ -74,6 +97,18 @@ impl Contest<'_> {
 
     fn measure(&self, subject: &Subject) -> anyhow::Result<Figures> {
         self.load.run(self.ground, subject, self.length)
+    }
+
+    /// Some lose their far end when they are flooded, and find it again when left alone.
+    fn measure_again(&self, subject: &Subject, error: anyhow::Error) -> anyhow::Result<Figures> {
+        let deadline = Instant::now() + RECOVERY;
+        while !node::does_answer(self.ground, &subject.from, &subject.at.to_string())? {
+            interrupt::check()?;
+            if Instant::now() >= deadline {
+                return Err(error);
+            }
+        }
+        self.measure(subject)
     }
 
     fn keep(
@@ -89,7 +124,7 @@ impl Contest<'_> {
                 baseline.filter(|_| metric.has_ratio()).and_then(|baseline| value_of(baseline, metric));
             if let Some(baseline) = baseline {
                 println!(
-                    "{round}  {:<6} {subject:<12} {:<24} {value:>9.2} {:<7} ×{:.2}",
+                    "{round}  {:<6} {subject:<24} {:<24} {value:>9.2} {:<7} ×{:.2}",
                     self.setting,
                     metric.label(),
                     metric.unit(),

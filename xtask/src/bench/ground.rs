@@ -2,7 +2,7 @@
 //! so that nothing has to be set up between two measurements.
 //!
 //! ```text
-//!  <subject>-a: eth0 ── node a: inet0 ════ veth, MTU 1500 ════ inet0: node b ── eth0: <subject>-b
+//!  guest a3: eth0 ── node a: inet0 ════ veth, MTU 1500 ════ inet0: node b ── eth0: guest b3
 //! ```
 
 use std::fmt::Write;
@@ -30,6 +30,7 @@ pub(crate) const GUEST_MTU: u32 = 1450;
 pub(crate) struct Ground {
     lab: Lab,
     place: Place,
+    seats: Vec<Seat>,
 }
 
 /// A pair of guests and what joins them.
@@ -76,7 +77,7 @@ impl Ground {
                 cleared.namespaces, cleared.processes
             );
         }
-        Ok(Self { lab: Lab::up(spec)?, place })
+        Ok(Self { lab: Lab::up(spec)?, place, seats: seats.to_vec() })
     }
 
     /// The lab.
@@ -101,7 +102,8 @@ impl Ground {
 
     /// The guests of a subject.
     pub(crate) fn guests(&self, subject: &str) -> (&Guest, &Guest) {
-        let guest = |node: &str| self.lab.spec().guest(&format!("{subject}-{node}"));
+        let seat = self.seats.iter().position(|seat| seat.subject == subject);
+        let guest = |node: &str| self.lab.spec().guest(&format!("{node}{}", seat?));
         guest(A).zip(guest(B)).expect("every subject has a seat")
     }
 
@@ -156,10 +158,9 @@ fn lab_file(name: &str, seats: &[Seat]) -> String {
             .expect("text can be written");
         for (nth, seat) in seats.iter().enumerate() {
             let interface = if seat.interface == Interface::Veth { "veth" } else { "absent" };
-            let subject = seat.subject;
             writeln!(
                 text,
-                "{{ name = \"{subject}-{node}\", address = \"10.77.{nth}.{last}/24\", interface = \"{interface}\" }},"
+                "{{ name = \"{node}{nth}\", address = \"10.77.{nth}.{last}/24\", interface = \"{interface}\" }},"
             )
             .expect("text can be written");
         }
@@ -181,7 +182,7 @@ mod tests {
         let lab = LabSpec::parse(&lab_file("bench", &seats), Path::new("x")).unwrap();
         assert_eq!(lab.namespaces().len(), 2 + 4);
         assert_eq!(lab.proxy().unwrap().name, A);
-        assert_eq!(lab.guest("clear-veth-b").unwrap().address.to_string(), "10.77.1.2/24");
+        assert_eq!(lab.guest("b1").unwrap().address.to_string(), "10.77.1.2/24");
         assert_eq!(lab.commodity.rate, None);
     }
 }

@@ -16,6 +16,7 @@ mod load;
 mod machine;
 mod metric;
 mod node;
+mod peers;
 mod record;
 mod spread;
 mod table;
@@ -38,7 +39,8 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 2] = [("dataplane", dataplane::run), ("latency", latency::run)];
+const SUITES: [(&str, Suite); 3] =
+    [("dataplane", dataplane::run), ("latency", latency::run), ("peers", peers::run)];
 
 /// A suite measures and records; the build is done, rights and packages are there.
 type Suite = fn(&Options, &Artifacts) -> anyhow::Result<Record>;

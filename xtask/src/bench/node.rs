@@ -95,7 +95,7 @@ pub(crate) fn start(
     for guest in [a, b] {
         wait_for("the guest's interface", PATIENCE, || {
             processes.check()?;
-            has_interface(ground, &guest.name).map(|has| has.then_some(()))
+            has_interface(ground, &guest.name, "eth0").map(|has| has.then_some(()))
         })?;
     }
     ground.address(variant.name, variant.mtu)?;
@@ -106,11 +106,13 @@ pub(crate) fn start(
     Ok(ground.subject(variant.name, processes, pids))
 }
 
-/// Whether a guest has its `eth0`.
-pub(crate) fn has_interface(ground: &Ground, guest: &str) -> anyhow::Result<bool> {
-    let table = ground.lab().inside(guest, || std::fs::read_to_string("/proc/thread-self/net/dev"))?;
-    let table = table.context("read the interfaces of a guest")?;
-    Ok(table.lines().any(|line| line.trim_start().starts_with("eth0:")))
+/// Whether a member of the lab has an interface of this name.
+pub(crate) fn has_interface(ground: &Ground, member: &str, name: &str) -> anyhow::Result<bool> {
+    let table = ground.lab().inside(member, || std::fs::read_to_string("/proc/thread-self/net/dev"))?;
+    let table = table.with_context(|| format!("read the interfaces of {member}"))?;
+    Ok(table
+        .lines()
+        .any(|line| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))))
 }
 
 /// Whether one ping is answered within a second.

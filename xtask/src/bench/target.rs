@@ -33,10 +33,10 @@ pub(crate) enum Bound {
     AtMost(f64),
 }
 
-/// Suite, setting, subject, metric, and the bound.
+/// Suite, setting, subject, metric, and the bound. A `*` at the end stands for anything.
 type Promise = (&'static str, &'static str, &'static str, Metric, Of, Bound);
 
-const PROMISES: [Promise; 16] = [
+const PROMISES: [Promise; 24] = [
     ("dataplane", "wire", "clear", Metric::Tcp1, Ratio, AtLeast(1.0)),
     ("dataplane", "super", "clear", Metric::Tcp1, Ratio, AtLeast(0.55)),
     ("dataplane", "wire", "clear", Metric::Tcp4, Ratio, AtLeast(1.0)),
@@ -53,6 +53,14 @@ const PROMISES: [Promise; 16] = [
     ("dataplane", "super", "clear", Metric::CpuPerGb, Ratio, AtMost(2.0)),
     ("dataplane", "all", "clear", Metric::MemoryPeak, Value, AtMost(96.0)),
     ("dataplane", "all", "secure", Metric::MemoryPeak, Value, AtMost(96.0)),
+    ("peers", "wire", "clear vs *", Metric::Tcp1, Ratio, AtLeast(5.0)),
+    ("peers", "super", "clear vs *", Metric::Tcp1, Ratio, AtLeast(5.0)),
+    ("peers", "*", "clear vs *", Metric::Small, Ratio, AtLeast(3.0)),
+    ("peers", "*", "clear vs *", Metric::RoundTripP99, Ratio, AtMost(1.0)),
+    ("peers", "wire", "secure vs *", Metric::Tcp1, Ratio, AtLeast(3.0)),
+    ("peers", "super", "secure vs *", Metric::Tcp1, Ratio, AtLeast(3.0)),
+    ("peers", "*", "secure vs *", Metric::Small, Ratio, AtLeast(3.0)),
+    ("peers", "*", "secure vs *", Metric::RoundTripP99, Ratio, AtMost(1.0)),
 ];
 
 impl Target {
@@ -79,19 +87,25 @@ impl Target {
 
 /// What is promised for a quantity.
 pub(crate) fn of(suite: &str, setting: &str, subject: &str, metric: Metric) -> Option<Target> {
-    let key = (suite, setting, subject, metric);
-    let promise = PROMISES.iter().find(|promise| (promise.0, promise.1, promise.2, promise.3) == key);
+    let promise =
+        PROMISES.iter().find(|promise| promise.0 == suite && is_about(promise, setting, subject, metric));
     promise.map(|&(_, _, _, _, of, bound)| Target { of, bound })
 }
 
 /// The promises of a suite for which there is no row.
 pub(crate) fn unmeasured(suite: &str, rows: &[Row]) -> Vec<String> {
-    let is_measured = |promise: &&Promise| {
-        let key = (promise.1, promise.2, promise.3);
-        rows.iter().any(|row| (row.setting.as_str(), row.subject.as_str(), row.metric) == key)
-    };
+    let is_measured =
+        |promise: &&Promise| rows.iter().any(|row| is_about(promise, &row.setting, &row.subject, row.metric));
     let absent = PROMISES.iter().filter(|promise| promise.0 == suite).filter(|promise| !is_measured(promise));
     absent.map(|(_, at, who, metric, ..)| format!("{at} {who} {}: not measured", metric.label())).collect()
+}
+
+fn is_about(promise: &Promise, setting: &str, subject: &str, metric: Metric) -> bool {
+    let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+        Some(beginning) => text.starts_with(beginning),
+        None => text == pattern,
+    };
+    promise.3 == metric && fits(promise.1, setting) && fits(promise.2, subject)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::baseline::{self, RAW, VXLAN};
-use super::contest::{Contest, Outcome};
+use super::contest::{Contest, Outcome, Ratio};
 use super::ground::{Ground, Interface, Seat, Subject};
 use super::load::Load;
 use super::node::{self, Variant};
@@ -73,6 +73,7 @@ impl<'a> Versus<'a> {
                 length: self.options.length,
                 baseline: &self.vxlan,
                 others: others.filter(|subject| self.options.wants(&name(subject))).collect(),
+                ratio: Ratio::ToBaseline,
             };
             contest.round(round, &mut self.outcome)?;
         }
