@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use plane::{GUESTS, frame, start};
-use vreserve::dataplane::ports::{Endpoint, Instance, Interface};
+use vreserve::dataplane::ports::{Endpoint, Instance, Interface, PortFacts};
 use vreserve::plugin::InstanceError;
 use vreserve_abi::Slot;
 use vreserve_core::ids::{LinkClass, LinkId};
@@ -98,6 +98,10 @@ impl Instance for Busy {
 
     fn violations(&self) -> u64 {
         0
+    }
+
+    fn facts(&self) -> PortFacts {
+        PortFacts { offload: true, largest_frame: 1514 }
     }
 }
 

@@ -133,6 +133,8 @@ impl Collected {
     fn add(&mut self, other: Collected) {
         self.cells.extend(other.cells);
         self.other += other.other;
+        self.too_big.answered += other.too_big.answered;
+        self.too_big.withheld += other.too_big.withheld;
         other.drops.iter().for_each(|(reason, frames)| self.drops.count(reason, frames));
         self.cache.misses += other.cache.misses;
         self.cache.evictions += other.cache.evictions;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use vreserve::clock::Clock;
 use vreserve::dataplane::pool::{POOL_SLOTS, SlotPool};
-use vreserve::dataplane::ports::{Endpoint, Instance, Interface, Port};
+use vreserve::dataplane::ports::{Endpoint, Instance, Interface, Port, PortFacts};
 use vreserve::dataplane::{
     CapturePort, DataPlane, DataPlaneConfig, EndpointPort, Events, LinkSpec, WorkerConfig,
 };
@@ -100,6 +100,10 @@ impl Instance for Memory {
 
     fn violations(&self) -> u64 {
         0
+    }
+
+    fn facts(&self) -> PortFacts {
+        PortFacts { offload: true, largest_frame: 1514 }
     }
 }
 
