@@ -4,6 +4,7 @@
 //!  guests 0 ─ worker 0 ─ nodes 0        each worker has a queue of the interface and of the endpoint;
 //!  guests 1 ─ worker 1 ─ nodes 1        the test plays guests and far nodes
 //! ```
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod plane;
 

@@ -1,5 +1,6 @@
 //! A data plane between interfaces and endpoints of memory: what a test puts in at one side comes out at the
 //! other, without a kernel.
+#![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(unsafe_code, reason = "slots are raw memory, which a plugin fills")]
 
