@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use vreserve_offload::merge::ChecksumPolicy;
-use vreserve_sdk::{Batch, Counter, Host};
+use vreserve_sdk::{Batch, Counter, Failure, FarId, FarNode, Host};
 
 use crate::incoming::Incoming;
 use crate::mmsg::{self, BATCH, Inbox};
@@ -70,6 +70,14 @@ impl Endpoint {
             frames_received: host.counter("frames_received", "Frames received from far nodes."),
             frames_sent: host.counter("frames_sent", "Frames sent to far nodes."),
         }
+    }
+
+    /// Admits a far node, and begins to speak to it.
+    pub(crate) fn add_far(&mut self, far: FarId, node: &FarNode<'_>) -> Result<(), Failure> {
+        self.wire.begin(Instant::now());
+        self.wire.add_far(far, node)?;
+        self.send_own();
+        Ok(())
     }
 
     /// Fills slots from the first on, with what is left in the inbox and then with what one system call gives:

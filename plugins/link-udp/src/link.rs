@@ -51,7 +51,7 @@ impl Link for UdpLink {
     }
 
     fn add_far(&mut self, far: FarId, node: &FarNode<'_>) -> Result<(), Failure> {
-        self.endpoint.wire.add_far(far, node)
+        self.endpoint.add_far(far, node)
     }
 
     fn remove_far(&mut self, far: FarId) {

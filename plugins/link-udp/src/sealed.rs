@@ -99,7 +99,7 @@ impl Wire for Sealed {
         if address.is_ipv4() != self.is_ipv4 || address.ip().is_unspecified() || address.port() == 0 {
             return invalid("address", format!("{address} cannot be reached from this endpoint"));
         }
-        self.core.add_far(Instant::now(), far, key, Some(address))
+        self.core.add_far(self.now, far, key, Some(address))
     }
 
     fn remove_far(&mut self, far: FarId) {

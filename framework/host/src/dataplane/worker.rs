@@ -80,6 +80,8 @@ pub(super) struct Worker {
     unlooked: u32,
     /// When the next probe or reopening is due.
     pub(super) timers_at: Timestamp,
+    /// When every port is asked, ready or not.
+    pub(super) beat_at: Timestamp,
 }
 
 fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<PortNumber>> {
@@ -128,6 +130,7 @@ impl Worker {
             spin: Spin::new(spin),
             unlooked: 0,
             timers_at: Timestamp::ZERO,
+            beat_at: Timestamp::ZERO,
         }
     }
 
