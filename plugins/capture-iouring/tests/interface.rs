@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::host::{Fate, Instance};
 use common::netns::Netns;
-use common::raw::RawSocket;
+use common::raw::{RawSocket, set_offloads};
 use common::wire::{joined, transfer};
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
 
@@ -52,6 +52,8 @@ with_both_calls! {
     frames_over_the_mtu_are_refused_and_the_batch_goes_on,
     what_the_kernel_drops_while_nobody_receives_is_counted,
     an_interface_that_goes_ends_the_instance_with_an_error,
+    an_mtu_that_shrinks_while_running_is_noticed,
+    an_interface_that_loses_its_offloads_goes_on_with_wire_frames,
 }
 
 fn tcp_of_unmodified_guests_passes_with_their_offloads_on(calls: &str) {
@@ -169,4 +171,34 @@ fn an_interface_that_goes_ends_the_instance_with_an_error(calls: &str) {
         let sent = instance.send(&[numbered_frame(1, 60)]).unwrap_err().raw_os_error();
         assert_eq!(sent, Some(errnos[1]), "{command:?}");
     }
+}
+
+fn an_mtu_that_shrinks_while_running_is_noticed(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open(calls, "a0", "");
+    let guest = RawSocket::open(&lab.a, "eth0");
+    assert_eq!(instance.send(&[numbered_frame(1, 1400)]).unwrap(), [Fate::Taken]);
+    assert_eq!(guest.recv_wanted(is_numbered), numbered_frame(1, 1400));
+    lab.node.ip(&["link", "set", "a0", "mtu", "1000"]);
+    assert_eq!(instance.send(&[numbered_frame(2, 1400)]).unwrap(), [Fate::Oversized]);
+    assert_eq!(instance.limit(0), 1018);
+    assert_eq!(instance.send(&[numbered_frame(3, 1014)]).unwrap(), [Fate::Taken]);
+    assert_eq!(guest.recv_wanted(is_numbered), numbered_frame(3, 1014));
+}
+
+fn an_interface_that_loses_its_offloads_goes_on_with_wire_frames(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let (mut a, mut b) = (lab.open(calls, "a0", ""), lab.open(calls, "b0", ""));
+    for on in [true, false, true] {
+        // The node's end alone: what comes in whole must be cut on its way out.
+        set_offloads(&lab.node, "b0", on);
+        let ((sent, received), largest) = joined(&mut a, &mut b, 64, || transfer(&lab.a, &lab.b, 4 << 20));
+        assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
+        assert!(largest > 1514);
+    }
+    set_offloads(&lab.a, "eth0", false);
+    set_offloads(&lab.b, "eth0", false);
+    let ((sent, received), largest) = joined(&mut a, &mut b, 64, || transfer(&lab.a, &lab.b, 1 << 20));
+    assert!(received == sent);
+    assert_eq!(largest, 1514, "the guests segment themselves");
 }
