@@ -113,7 +113,7 @@ fn what_one_queue_sends_no_queue_captures(calls: &str) {
     let mut instances = open(&interface(&node, &guest, calls));
     let kernel = RawSocket::open(&guest, "eth0");
     let frame = common::numbered_frame(1, 100);
-    instances[0].send(&[frame.clone()]).unwrap();
+    instances[0].send(std::slice::from_ref(&frame)).unwrap();
     assert_eq!(kernel.recv_wanted(common::is_numbered), frame);
     for instance in &mut instances {
         assert!(!instance.recv(64).unwrap().iter().any(|frame| common::is_numbered(frame)));
