@@ -3,6 +3,7 @@
 //!
 //! Bytes are never lost: what finds no room under its own pair ends in the anonymous rest.
 
+use std::iter::Sum;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,14 @@ impl Weight {
     /// One frame of `bytes` octets.
     pub const fn frame(bytes: u64) -> Self {
         Weight { bytes, frames: 1 }
+    }
+}
+
+impl Sum for Weight {
+    fn sum<I: Iterator<Item = Weight>>(weights: I) -> Weight {
+        let mut total = Weight::ZERO;
+        weights.for_each(|weight| total += weight);
+        total
     }
 }
 

@@ -4,9 +4,9 @@
 //! effects go out as values. The host is the thin shell around it.
 //!
 //! Data plane, in the order a frame meets it: [`frame`], [`forward`], `cache`, [`rules`], [`learn`],
-//! [`counters`], [`drops`]; at a planned cut-over [`switch`]; between two nodes [`signal`], [`liveness`] and
+//! [`counters`], [`drops`]; at a planned cut-over [`switch`]; for a frame too large for its way [`too_big`]; between two nodes [`signal`], [`liveness`] and
 //! [`probe`].
-//! Control plane: [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
+//! Control plane: [`key`], [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -16,6 +16,7 @@ pub mod drops;
 pub mod forward;
 pub mod frame;
 pub mod ids;
+pub mod key;
 pub mod lead;
 pub mod learn;
 pub mod liveness;
@@ -27,3 +28,4 @@ pub mod reservation;
 pub mod rules;
 pub mod signal;
 pub mod switch;
+pub mod too_big;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use vreserve_model::MacAddr;
 
 use crate::ids::{LinkClass, LinkId};
+use crate::key::PublicKey;
 
 /// One link as one of its two nodes must set it up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct OverlayLink {
     pub endpoint: String,
     /// The far endpoint's underlay address in the link plugin's own terms, such as `10.10.0.2:4789`.
     pub far_address: String,
+    /// The far node's public key, as it proved it to the lead: by it the link knows its far end.
+    pub far_key: PublicKey,
 }
 
 /// The way one (source, destination) pair of guests takes out of this node.

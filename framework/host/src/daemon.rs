@@ -22,8 +22,8 @@ use crate::control::events::EventLog;
 use crate::control::lead::{Input, LeadShell, SessionId};
 use crate::control::messages::{DownMessage, UpMessage};
 use crate::control::uplink::Uplink;
-use crate::dataplane::{DataPlane, DataPlaneConfig};
-use crate::keys::KeyPair;
+use crate::dataplane::{DataPlane, WorkerConfig};
+use crate::keys::{KeyPair, PublicKey};
 use crate::loader::Registry;
 
 use start::{LeadParts, Parts};
@@ -48,17 +48,18 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let events = EventLog::default();
     let listener = server::bind(&config.node.socket).map_err(StartFailure::other)?;
     let control = bind_control(&config).await?;
-    let parts = Parts::open(&config, &registry, &events)?;
+    let parts = Parts::open(&config, &registry, &events, &keys)?;
 
     let (data_sender, data) = mpsc::unbounded_channel();
     let description = parts.describe(&config);
     let plane = DataPlane::start(
-        DataPlaneConfig {
+        WorkerConfig {
             pool: parts.pool,
             captures: parts.captures,
             endpoints: parts.endpoints,
             clock,
             seed: start::random_seed().map_err(StartFailure::other)?,
+            spin: config.node.spin,
         },
         data_sender,
     )
@@ -71,6 +72,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let agent = Agent::new(
         AgentConfig {
             role: if is_proxy { StarRole::Hub } else { StarRole::Leaf },
+            proxy_key: proxy_key(&config),
             interfaces: parts.interfaces,
             static_links: parts.static_links,
             infer: parts.infer,
@@ -90,7 +92,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             let (inputs, receiver) = mpsc::channel(QUEUE);
             let shell = lead_shell(&config, lead, events.clone(), clock)?;
             tokio::spawn(shell.run(inputs.clone(), receiver));
-            tokio::spawn(pass_locally(description, inputs.clone(), up_receiver, down));
+            tokio::spawn(pass_locally(description, keys.public, inputs.clone(), up_receiver, down));
             tokio::spawn(admission(&config, &keys, inputs.clone()).run(control));
             Some(inputs)
         }
@@ -153,6 +155,14 @@ async fn wait_for_stop(
     Ok(())
 }
 
+/// The key that the far end of a node's star must have; the proxy itself has none above it.
+fn proxy_key(config: &Config) -> Option<PublicKey> {
+    match &config.node.role {
+        Role::Node { proxy } => Some(proxy.public_key),
+        Role::Proxy { .. } => None,
+    }
+}
+
 async fn bind_control(config: &Config) -> Result<Option<TcpListener>, StartFailure> {
     match &config.node.role {
         Role::Node { .. } => Ok(None),
@@ -198,12 +208,13 @@ fn admission(config: &Config, keys: &KeyPair, lead: mpsc::Sender<Input>) -> Admi
 /// Joins the proxy's own agent to the lead in the same process.
 async fn pass_locally(
     node: vreserve_core::lead::NodeDescription,
+    key: PublicKey,
     lead: mpsc::Sender<Input>,
     mut up: mpsc::UnboundedReceiver<UpMessage>,
     down: mpsc::Sender<DownMessage>,
 ) {
     let (session, name) = (SessionId(0), node.name.clone());
-    if lead.send(Input::Joined { session, node, down }).await.is_err() {
+    if lead.send(Input::Joined { session, node, key, down }).await.is_err() {
         return;
     }
     while let Some(message) = up.recv().await {

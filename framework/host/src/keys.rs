@@ -1,23 +1,20 @@
-//! A node's identity: an X25519 key pair in a file, and public keys in text.
+//! A node's identity: an X25519 key pair in a file. The private half is wiped from memory that is given back.
 
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
+pub use vreserve_core::key::PublicKey;
+use zeroize::Zeroizing;
 
 /// The handshake of control sessions (docs/decisions/003-control-session.md): the node knows the proxy's key beforehand, proves its own
 /// in the first message, and gets no answer if the proxy does not admit it.
 pub const NOISE_PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
-
-/// A node's public key. In text: base64 of its 32 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey(pub [u8; 32]);
 
 /// A node's key pair.
 #[derive(Clone)]
@@ -25,7 +22,7 @@ pub struct KeyPair {
     /// The half that other nodes are told.
     pub public: PublicKey,
     /// The half that stays here.
-    pub private: [u8; 32],
+    pub private: Zeroizing<[u8; 32]>,
 }
 
 /// Why a key cannot be read or written.
@@ -53,34 +50,16 @@ pub enum KeyError {
     },
 }
 
-impl FromStr for PublicKey {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        decode(text).map(PublicKey)
-    }
-}
-
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&STANDARD.encode(self.0))
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyPair({})", self.public)
     }
 }
 
-fn decode(text: &str) -> Result<[u8; 32], KeyError> {
-    STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(KeyError::Malformed)
+fn decode(text: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let bytes = STANDARD.decode(text.trim()).map(Zeroizing::new).map_err(|_| KeyError::Malformed)?;
+    let key = bytes.as_slice().try_into().map_err(|_| KeyError::Malformed)?;
+    Ok(Zeroizing::new(key))
 }
 
 impl KeyPair {
@@ -88,8 +67,10 @@ impl KeyPair {
     pub fn generate() -> Self {
         let pattern = NOISE_PATTERN.parse().expect("the pattern is well formed");
         let pair = snow::Builder::new(pattern).generate_keypair().expect("the resolver has the primitives");
-        let private = pair.private.try_into().expect("an X25519 key has 32 bytes");
-        KeyPair { public: PublicKey(pair.public.try_into().expect("an X25519 key has 32 bytes")), private }
+        let private = Zeroizing::new(pair.private);
+        let private = private.as_slice().try_into().expect("an X25519 key has 32 bytes");
+        let public = pair.public.try_into().expect("an X25519 key has 32 bytes");
+        KeyPair { public: PublicKey(public), private: Zeroizing::new(private) }
     }
 
     /// Reads the private key from `path`.
@@ -102,8 +83,9 @@ impl KeyPair {
         if mode & 0o077 != 0 {
             return Err(KeyError::Exposed { path: path.display().to_string(), mode });
         }
-        let private = decode(&std::fs::read_to_string(path).map_err(file)?)?;
-        Ok(KeyPair { public: public_of(private), private })
+        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(file)?);
+        let private = decode(&text)?;
+        Ok(KeyPair { public: public_of(&private), private })
     }
 
     /// Writes the private key to a new file at `path`, readable by its owner only.
@@ -113,15 +95,16 @@ impl KeyPair {
     pub fn save(&self, path: &Path) -> Result<(), KeyError> {
         let file = |source| KeyError::File { path: path.display().to_string(), source };
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file)?;
-        writeln!(out, "{}", STANDARD.encode(self.private)).map_err(file)
+        let text = Zeroizing::new(STANDARD.encode(*self.private));
+        writeln!(out, "{}", *text).map_err(file)
     }
 }
 
-fn public_of(private: [u8; 32]) -> PublicKey {
+fn public_of(private: &[u8; 32]) -> PublicKey {
     use snow::params::DHChoice;
     use snow::resolvers::{CryptoResolver, DefaultResolver};
     let mut dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519).expect("the resolver has Curve25519");
-    dh.set(&private);
+    dh.set(private);
     PublicKey(dh.pubkey().try_into().expect("an X25519 key has 32 bytes"))
 }
 

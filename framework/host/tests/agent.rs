@@ -11,7 +11,8 @@ use vreserve::control::agent::{Agent, AgentChannels, AgentConfig};
 use vreserve::control::events::EventLog;
 use vreserve::control::messages::{DownMessage, UpMessage};
 use vreserve::control::revive::Revived;
-use vreserve::dataplane::mailbox::{Collected, Command, CutoverSpec, Event, Mailbox, mailbox};
+use vreserve::dataplane::mailbox::{Collected, Command, CutoverSpec, Event, LinkSpec, Mailbox, mailbox};
+use vreserve::keys::PublicKey;
 use vreserve::plugin::{HostServices, InferInstance, PluginKind};
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
 use vreserve_core::liveness::LinkHealth;
@@ -22,6 +23,9 @@ use vreserve_model::MacAddr;
 
 const STAR: LinkId = LinkId(1 << 32);
 const CIRCUIT: LinkId = LinkId((1 << 32) + 1);
+/// The proxy's key in the node's configuration, and the one that overlays name for every far node.
+const PROXY_KEY: PublicKey = PublicKey([1; 32]);
+const CLAIMED_KEY: PublicKey = PublicKey([2; 32]);
 const SOURCE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const DESTINATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
@@ -52,6 +56,7 @@ impl World {
         let (questions, question_receiver) = mpsc::channel(1);
         let config = AgentConfig {
             role: StarRole::Leaf,
+            proxy_key: Some(PROXY_KEY),
             interfaces: vec![(InterfaceId(0), "guests".into())],
             static_links: Vec::new(),
             infer,
@@ -84,8 +89,12 @@ impl World {
     }
 
     async fn added(&mut self) -> LinkId {
+        self.added_link().await.id
+    }
+
+    async fn added_link(&mut self) -> LinkSpec {
         match self.command().await {
-            Command::AddLink { link, .. } => link.id,
+            Command::AddLink { link, .. } => link,
             _ => panic!("expected a link to be added"),
         }
     }
@@ -153,6 +162,7 @@ fn link(id: LinkId, class: LinkClass, far_address: &str) -> OverlayLink {
         far_node: "far".into(),
         endpoint: "internet".into(),
         far_address: far_address.into(),
+        far_key: CLAIMED_KEY,
     }
 }
 
@@ -253,4 +263,26 @@ async fn a_node_boots_with_the_star_it_last_knew() {
     let (rules, _, _) = world.installed().await;
     assert_eq!(rules.class_of(STAR), Some(LinkClass::Star));
     assert_eq!(rules.class_of(CIRCUIT), None, "whether a circuit still exists only the lead can say");
+}
+
+#[tokio::test]
+async fn the_star_is_keyed_by_the_configuration_and_a_circuit_by_the_leads_word() {
+    let mut world = World::start();
+    world.installed().await;
+    world.send(overlay(1, &[])).await;
+    let (star, circuit) = (world.added_link().await, world.added_link().await);
+    assert_eq!((star.id, star.far_key), (STAR, Some(PROXY_KEY)));
+    assert_eq!((circuit.id, circuit.far_key), (CIRCUIT, Some(CLAIMED_KEY)));
+}
+
+#[tokio::test]
+async fn a_far_node_with_a_new_key_is_admitted_anew() {
+    let mut world = World::carrying().await;
+    let mut rekeyed = overlay(2, &[]);
+    rekeyed.links[1].far_key = PublicKey([9; 32]);
+    world.send(rekeyed).await;
+    world.installed().await;
+    assert!(matches!(world.command().await, Command::RemoveLink(CIRCUIT)));
+    let circuit = world.added_link().await;
+    assert_eq!((circuit.id, circuit.far_key), (CIRCUIT, Some(PublicKey([9; 32]))));
 }

@@ -18,21 +18,8 @@ impl Sum {
     pub const ZERO: Sum = Sum(0);
 
     /// The sum of `bytes`; an odd last byte counts as the high half of a word.
-    ///
-    /// Words of 8 bytes are added in the machine's own order and turned once at the end, which one's
-    /// complement allows (RFC 1071 §2 B and C). Two wide sums keep each other's carries out of the way: that is
-    /// an add and an add-with-carry per word whatever the compiler makes of vectors.
     pub fn of(bytes: &[u8]) -> Sum {
-        let (blocks, rest) = bytes.as_chunks::<32>();
-        let mut sums = [0u128; 2];
-        for block in blocks {
-            let (words, _) = block.as_chunks::<8>();
-            sums[0] += u128::from(u64::from_ne_bytes(words[0])) + u128::from(u64::from_ne_bytes(words[1]));
-            sums[1] += u128::from(u64::from_ne_bytes(words[2])) + u128::from(u64::from_ne_bytes(words[3]));
-        }
-        let total = sums[0] + sums[1] + u128::from(sum_rest(rest));
-        let halves = u64::from(fold(total as u64)) + u64::from(fold((total >> 64) as u64));
-        Sum(u16::from_be(fold(halves)))
+        Wide::of(bytes).fold()
     }
 
     /// The sum of these bytes followed by `next`, which stands `offset` bytes after the first of them.
@@ -79,6 +66,60 @@ impl Add for Sum {
     /// The sum of both, each starting at an even offset.
     fn add(self, other: Sum) -> Sum {
         Sum(fold(u64::from(self.0) + u64::from(other.0)))
+    }
+}
+
+/// A sum not yet folded, in the machine's own byte order, which one's complement allows (RFC 1071 §2 B and
+/// C): several are added for the price of an addition each and folded once. Parts must start at even offsets.
+///
+/// A part of 64 KiB stays below 2^47, so that no handful of them overflows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wide(u64);
+
+impl Wide {
+    /// The sum of `bytes`, padded with a zero to an even length.
+    ///
+    /// Four lanes of 64 bits that take both halves of a word each carry nothing to one another, so the
+    /// compiler keeps them in vectors: 42 GB/s at 1,400 bytes against 38 of add-with-carry, and 20 with eight
+    /// lanes, for which baseline x86-64 has too few registers.
+    #[inline]
+    pub(crate) fn of(bytes: &[u8]) -> Wide {
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        let mut lanes = [0u64; 4];
+        for block in blocks {
+            let (words, _) = block.as_chunks::<8>();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                let word = u64::from_ne_bytes(*word);
+                *lane += (word & 0xffff_ffff) + (word >> 32);
+            }
+        }
+        Wide(lanes.iter().sum::<u64>() + sum_rest(rest))
+    }
+
+    /// The sum of one word, given in host order.
+    #[inline]
+    pub(crate) fn word(word: u16) -> Wide {
+        Wide(u64::from(word.to_be()))
+    }
+
+    #[inline]
+    pub(crate) fn fold(self) -> Sum {
+        Sum(u16::from_be(fold(self.0)))
+    }
+}
+
+impl Add for Wide {
+    type Output = Wide;
+
+    #[inline]
+    fn add(self, other: Wide) -> Wide {
+        Wide(self.0 + other.0)
+    }
+}
+
+impl From<Sum> for Wide {
+    fn from(sum: Sum) -> Wide {
+        Wide::word(sum.0)
     }
 }
 
@@ -192,9 +233,10 @@ fn sctp_end(frame: &[u8], start: usize) -> Option<usize> {
 }
 
 fn sum_rest(rest: &[u8]) -> u64 {
-    let (words, odd) = rest.as_chunks::<2>();
-    let last = odd.first().map_or(0, |&byte| u64::from(u16::from_ne_bytes([byte, 0])));
-    last + words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>()
+    let (words, odd) = rest.as_chunks::<4>();
+    let mut last = [0; 4];
+    last[..odd.len()].copy_from_slice(odd);
+    words.iter().chain([&last]).map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
 }
 
 fn fold(sum: u64) -> u16 {

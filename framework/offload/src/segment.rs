@@ -2,7 +2,7 @@
 //! buffers; payload is borrowed where it lies, so that a link can gather both in one send.
 
 use crate::bytes::{be16_at, write_be16};
-use crate::checksum::{Sum, pseudo};
+use crate::checksum::{Wide, pseudo};
 use crate::{Ip, IpVersion, Layout, Offload, OffloadError, OffloadKind, Transport};
 
 const TCP_SEQUENCE: usize = 4;
@@ -44,7 +44,12 @@ impl<'a> Segments<'a> {
         let segment_size = usize::from(offload.segment_size);
         let count = payload.len().div_ceil(segment_size).max(1);
         let is_summed = offload.needs_checksum || !is_without_checksum(frame, &ip, protocol);
-        Ok(Segments { plan: Plan { header, payload, segment_size, count, ip, protocol, is_summed }, next: 0 })
+        let network = network_base(&header[ip.start..ip.transport_start], ip.version);
+        let transport =
+            Wide::from(pseudo(frame, &ip, 0)) + transport_base(&header[ip.transport_start..], protocol);
+        let bases = Bases { network, transport };
+        let plan = Plan { header, payload, segment_size, count, ip, protocol, is_summed, bases };
+        Ok(Segments { plan, next: 0 })
     }
 }
 
@@ -119,11 +124,11 @@ impl<'a> Segment<'a> {
         header.copy_from_slice(self.plan.header);
         let (network, transport) = header.split_at_mut(self.plan.ip.transport_start);
         self.rewrite_network(&mut network[self.plan.ip.start..]);
-        match self.plan.protocol {
+        let varying = match self.plan.protocol {
             Protocol::Tcp { .. } => self.rewrite_tcp(transport),
-            Protocol::Udp => write_be16(transport, UDP_LENGTH, self.transport_len()),
-        }
-        self.rewrite_checksum(transport);
+            Protocol::Udp => self.rewrite_udp(transport),
+        };
+        self.rewrite_checksum(transport, varying);
         Ok(needed)
     }
 
@@ -150,38 +155,47 @@ impl<'a> Segment<'a> {
         match self.plan.ip.version {
             IpVersion::V6 => write_be16(network, 4, narrow(after_ip_header - 40)),
             IpVersion::V4 { .. } => {
-                let first_id = u16::from_be_bytes([network[4], network[5]]);
-                write_be16(network, 2, narrow(after_ip_header));
-                write_be16(network, 4, first_id.wrapping_add(self.index as u16));
-                write_be16(network, 10, 0);
-                let checksum = Sum::of(network).checksum();
-                write_be16(network, 10, checksum);
+                let id = u16::from_be_bytes([network[4], network[5]]).wrapping_add(self.index as u16);
+                let total_len = narrow(after_ip_header);
+                let sum = self.plan.bases.network + Wide::word(total_len) + Wide::word(id);
+                write_be16(network, 2, total_len);
+                write_be16(network, 4, id);
+                write_be16(network, 10, sum.fold().checksum());
             }
         }
     }
 
-    fn rewrite_tcp(&self, tcp: &mut [u8]) {
+    /// Writes the fields of the TCP header that differ between segments; returns their sum.
+    fn rewrite_tcp(&self, tcp: &mut [u8]) -> Wide {
         let sequence = &mut tcp[TCP_SEQUENCE..TCP_SEQUENCE + 4];
         let first = u32::from_be_bytes([sequence[0], sequence[1], sequence[2], sequence[3]]);
-        sequence.copy_from_slice(&first.wrapping_add(self.payload_offset() as u32).to_be_bytes());
+        let own = first.wrapping_add(self.payload_offset() as u32);
+        sequence.copy_from_slice(&own.to_be_bytes());
         if !self.is_last() {
             tcp[TCP_FLAGS] &= !TCP_FIN_PSH;
         }
         if !self.is_first() {
             tcp[TCP_FLAGS] &= !TCP_CWR;
         }
+        Wide::word((own >> 16) as u16) + Wide::word(own as u16) + Wide::word(u16::from(tcp[TCP_FLAGS]))
     }
 
-    fn rewrite_checksum(&self, transport: &mut [u8]) {
+    /// Writes the UDP length; returns its sum.
+    fn rewrite_udp(&self, udp: &mut [u8]) -> Wide {
+        let length = self.transport_len();
+        write_be16(udp, UDP_LENGTH, length);
+        Wide::word(length)
+    }
+
+    /// `varying` is the sum of the transport header's fields that are not in the base.
+    fn rewrite_checksum(&self, transport: &mut [u8], varying: Wide) {
         if !self.plan.is_summed {
             return;
         }
-        let field = self.plan.protocol.checksum_offset();
-        write_be16(transport, field, 0);
         // Transport headers are even in length, so the payload starts on a word.
-        let pseudo = pseudo(self.plan.header, &self.plan.ip, self.transport_len());
-        let sum = pseudo + Sum::of(transport) + Sum::of(self.payload());
-        write_be16(transport, field, sum.nonzero_checksum());
+        let header = self.plan.bases.transport + varying + Wide::word(self.transport_len());
+        let sum = (header + Wide::of(self.payload())).fold();
+        write_be16(transport, self.plan.protocol.checksum_offset(), sum.nonzero_checksum());
     }
 }
 
@@ -196,6 +210,42 @@ struct Plan<'a> {
     protocol: Protocol,
     /// False only for UDP over IPv4 that goes without a checksum.
     is_summed: bool,
+    bases: Bases,
+}
+
+/// The sums of all header fields that no segment changes, made once for the super-frame.
+#[derive(Clone, Copy, Debug)]
+struct Bases {
+    /// Of the IPv4 header without lengths, identification and checksum; of IPv6, which has no checksum,
+    /// nothing.
+    network: Wide,
+    /// Of the pseudo-header without the length, and of the transport header without sequence, flags, length
+    /// and checksum.
+    transport: Wide,
+}
+
+fn network_base(network: &[u8], version: IpVersion) -> Wide {
+    match version {
+        IpVersion::V4 { .. } => {
+            Wide::of(&network[..2]) + Wide::of(&network[6..10]) + Wide::of(&network[12..])
+        }
+        IpVersion::V6 => Wide::default(),
+    }
+}
+
+fn transport_base(transport: &[u8], protocol: Protocol) -> Wide {
+    let ports = Wide::of(&transport[..4]);
+    match protocol {
+        Protocol::Tcp { .. } => {
+            let data_offset = Wide::word(u16::from(transport[TCP_FLAGS - 1]) << 8);
+            ports
+                + Wide::of(&transport[8..12])
+                + data_offset
+                + Wide::of(&transport[14..TCP_CHECKSUM])
+                + Wide::of(&transport[TCP_CHECKSUM + 2..])
+        }
+        Protocol::Udp => ports,
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

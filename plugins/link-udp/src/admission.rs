@@ -1,7 +1,9 @@
 //! Whether a datagram's frame enters the node, and under which name it is counted if not. Pure.
 
+use vreserve_offload::Offload;
 use vreserve_sdk::{Counter, Host};
 
+use crate::partial::uncut;
 use crate::vxlan;
 
 /// Bytes of an Ethernet header: no frame is shorter.
@@ -26,7 +28,7 @@ macro_rules! datagram_drops {
 datagram_drops! {
     /// The datagram came from an address that is not a far node's.
     Stranger = "drop_stranger",
-    /// The datagram is larger than this endpoint's MTU allows.
+    /// The datagram is larger than this endpoint's MTU allows, and no super-frame of a kernel's.
     Oversized = "drop_oversized",
     /// The datagram has no whole VXLAN header, its I flag is not set, or no whole Ethernet header follows.
     Malformed = "drop_malformed",
@@ -44,22 +46,36 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Admits a datagram whose sender is `far`. It is `truncated` if the slot could not hold it all.
-    pub(crate) fn admit(
+    /// Admits a datagram whose sender is `far`, and takes the frame out of it.
+    pub(crate) fn admit<'a>(
         &self,
         far: Option<u32>,
-        datagram: &[u8],
-        truncated: bool,
-    ) -> Result<u32, DatagramDrop> {
+        datagram: &'a mut [u8],
+    ) -> Result<(u32, Admitted<'a>), DatagramDrop> {
         let far = far.ok_or(DatagramDrop::Stranger)?;
-        if truncated || datagram.len() > vxlan::HEADER + self.largest_frame + VLAN_TAG {
-            return Err(DatagramDrop::Oversized);
+        let vni = vxlan::decode(datagram).ok_or(DatagramDrop::Malformed)?;
+        let frame = &mut datagram[vxlan::HEADER..];
+        if frame.len() < ETHERNET_HEADER {
+            return Err(DatagramDrop::Malformed);
         }
-        let vni = vxlan::decode(datagram)
-            .filter(|_| datagram.len() >= vxlan::HEADER + ETHERNET_HEADER)
-            .ok_or(DatagramDrop::Malformed)?;
-        if vni == self.vni { Ok(far) } else { Err(DatagramDrop::WrongVni) }
+        if vni != self.vni {
+            return Err(DatagramDrop::WrongVni);
+        }
+        if frame.len() <= self.largest_frame + VLAN_TAG {
+            return Ok((far, Admitted::Frame(frame)));
+        }
+        let offload = uncut(frame, self.largest_frame).ok_or(DatagramDrop::Oversized)?;
+        Ok((far, Admitted::SuperFrame(frame, offload)))
     }
+}
+
+/// What an admitted datagram holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admitted<'a> {
+    /// A wire frame.
+    Frame(&'a mut [u8]),
+    /// A super-frame that a kernel VXLAN device on the same machine left uncut.
+    SuperFrame(&'a mut [u8], Offload),
 }
 
 /// Counts of one batch by reason, added to the host's counters once.
@@ -103,15 +119,14 @@ mod tests {
 
     #[test]
     fn each_defect_has_its_name() {
-        let good = datagram(5, 60);
-        assert_eq!(ADMISSION.admit(Some(9), &good, false), Ok(9));
-        assert_eq!(ADMISSION.admit(None, &good, false), Err(DatagramDrop::Stranger));
-        assert_eq!(ADMISSION.admit(Some(9), &good, true), Err(DatagramDrop::Oversized));
-        assert_eq!(ADMISSION.admit(Some(9), &datagram(6, 60), false), Err(DatagramDrop::WrongVni));
-        assert_eq!(ADMISSION.admit(Some(9), &datagram(5, 13), false), Err(DatagramDrop::Malformed));
-        assert_eq!(ADMISSION.admit(Some(9), &good[..7], false), Err(DatagramDrop::Malformed));
-        assert_eq!(ADMISSION.admit(Some(9), &datagram(5, 104), false), Ok(9), "a tagged full frame");
-        assert_eq!(ADMISSION.admit(Some(9), &datagram(5, 105), false), Err(DatagramDrop::Oversized));
+        let admit = |far, mut datagram: Vec<u8>| ADMISSION.admit(far, &mut datagram).map(|(far, _)| far);
+        assert_eq!(admit(Some(9), datagram(5, 60)), Ok(9));
+        assert_eq!(admit(None, datagram(5, 60)), Err(DatagramDrop::Stranger));
+        assert_eq!(admit(Some(9), datagram(6, 60)), Err(DatagramDrop::WrongVni));
+        assert_eq!(admit(Some(9), datagram(5, 13)), Err(DatagramDrop::Malformed));
+        assert_eq!(admit(Some(9), datagram(5, 60)[..7].to_vec()), Err(DatagramDrop::Malformed));
+        assert_eq!(admit(Some(9), datagram(5, 104)), Ok(9), "a tagged full frame");
+        assert_eq!(admit(Some(9), datagram(5, 105)), Err(DatagramDrop::Oversized));
     }
 
     #[test]
@@ -125,8 +140,8 @@ mod tests {
     proptest! {
         /// A sender that is a stranger learns nothing and gets nothing in, whatever it sends.
         #[test]
-        fn strangers_are_never_admitted(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert_eq!(ADMISSION.admit(None, &bytes, false), Err(DatagramDrop::Stranger));
+        fn strangers_are_never_admitted(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(ADMISSION.admit(None, &mut bytes), Err(DatagramDrop::Stranger));
         }
 
         /// What is admitted is a frame of the right network and size, whatever was sent.
@@ -138,7 +153,7 @@ mod tests {
         ) {
             let mut bytes = [head.as_slice(), rest.as_slice()].concat();
             bytes.truncate(cut);
-            if ADMISSION.admit(Some(1), &bytes, false).is_ok() {
+            if ADMISSION.admit(Some(1), &mut bytes).is_ok() {
                 prop_assert_eq!(vxlan::decode(&bytes), Some(5));
                 prop_assert!((22..=112).contains(&bytes.len()));
             }

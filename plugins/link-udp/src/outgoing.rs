@@ -1,31 +1,299 @@
-//! What goes out of one chunk of a batch: which slots, to whom, and which are refused. Reused from call to
-//! call, so that sending allocates nothing.
+//! Datagrams on their way out: consecutive ones to one far node, all of one size but the last, leave as one
+//! message that the kernel cuts (`UDP_SEGMENT`). Their order is never changed.
+//!
+//! A datagram is up to two parts, each in a slot of the batch or in the arena, so that payload leaves from where
+//! it lies. Everything is reused from call to call: sending allocates nothing.
+
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use vreserve_sdk::{Batch, FrameSlot, Offload, Refusal};
+use vreserve_sdk::{Batch, Refusal};
 
-use crate::admission::ETHERNET_HEADER;
-use crate::mmsg::{BATCH, Name};
-use crate::vxlan;
+use crate::mmsg::{self, Name, Outbox};
 
-/// `Offload::flags`, bit 0: the checksum is still partial.
-const NEEDS_CHECKSUM: u8 = 1;
+/// Datagrams that the kernel cuts one message into at most (`UDP_MAX_SEGMENTS` before Linux 6.10).
+const MAX_SEGMENTS: usize = 64;
+/// Bytes of one message at most: what an IPv6 datagram carries.
+const MAX_MESSAGE: usize = 65_535 - 40 - 8;
+/// Datagrams that are collected before they are sent.
+const MAX_DATAGRAMS: usize = 512;
+/// Bytes of headers, or of whole datagrams, that are made outside of slots. A few messages' worth: more would
+/// only push what has been made out of the second-level cache before it is sent.
+const ARENA: usize = 256 << 10;
 
-/// What an error of `sendmmsg` means for the first frame it was to send.
+/// Where a part of a datagram lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// In the frame of a slot of the batch.
+    Slot { slot: usize, start: usize, len: usize },
+    /// In the arena.
+    Arena { start: usize, len: usize },
+}
+
+impl Part {
+    /// No bytes.
+    pub(crate) const NONE: Part = Part::Arena { start: 0, len: 0 };
+
+    fn len(self) -> usize {
+        match self {
+            Part::Slot { len, .. } | Part::Arena { len, .. } => len,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Datagram {
+    slot: usize,
+    parts: [Part; 2],
+}
+
+/// Consecutive datagrams to one far node.
+#[derive(Clone, Copy)]
+struct Message {
+    far: u32,
+    to: Name,
+    /// Bytes of each datagram but the last.
+    segment: usize,
+    bytes: usize,
+    first: usize,
+    /// One past the last datagram.
+    end: usize,
+    /// The last datagram is shorter: nothing can follow it.
+    is_full: bool,
+}
+
+/// What is collected, and what became of it.
+pub(crate) struct Outgoing {
+    pub(crate) arena: Vec<u8>,
+    datagrams: Vec<Datagram>,
+    messages: Vec<Message>,
+    /// Slot, why, and for oversized ones the largest frame.
+    refused: Vec<(usize, Refusal, u32)>,
+    outbox: Outbox,
+    /// False once the kernel has said that it cannot cut messages on this socket.
+    segments: bool,
+    /// Datagrams sent since this was last read.
+    pub(crate) sent: u64,
+}
+
+/// How far a batch got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SendError {
+pub(crate) enum Flushed {
+    /// Everything was sent or refused.
+    All,
+    /// There is no room for what the slot with this number holds, and all behind it.
+    NoRoom(usize),
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Self {
+        Outgoing {
+            arena: Vec::with_capacity(ARENA),
+            datagrams: Vec::with_capacity(MAX_DATAGRAMS),
+            messages: Vec::with_capacity(mmsg::BATCH),
+            refused: Vec::with_capacity(mmsg::BATCH),
+            outbox: Outbox::new(2 * MAX_DATAGRAMS),
+            segments: true,
+            sent: 0,
+        }
+    }
+
+    /// Whether one more datagram can be collected, with that many bytes in the arena.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.datagrams.len() < MAX_DATAGRAMS
+            && self.messages.len() < mmsg::BATCH
+            && self.arena.capacity() - self.arena.len() >= bytes
+    }
+
+    /// Collects a datagram of slot number `slot`, which there must be room for.
+    pub(crate) fn push(&mut self, slot: usize, far: u32, to: Name, parts: [Part; 2]) {
+        let len = parts[0].len() + parts[1].len();
+        let end = self.datagrams.len() + 1;
+        self.datagrams.push(Datagram { slot, parts });
+        match self.messages.last_mut() {
+            Some(last) if self.segments && last.takes(far, len) => {
+                last.is_full = len < last.segment;
+                last.bytes += len;
+                last.end = end;
+            }
+            _ => self.messages.push(Message {
+                far,
+                to,
+                segment: len,
+                bytes: len,
+                first: end - 1,
+                end,
+                is_full: false,
+            }),
+        }
+    }
+
+    /// The frame in that slot is not sent.
+    pub(crate) fn refuse(&mut self, slot: usize, refusal: Refusal) {
+        self.refused.push((slot, refusal, 0));
+    }
+
+    /// The frame in that slot is larger than `limit`.
+    pub(crate) fn refuse_oversized(&mut self, slot: usize, limit: usize) {
+        self.refused.push((slot, Refusal::Oversized, u32::try_from(limit).unwrap_or(0)));
+    }
+
+    /// Sends what has been collected from slots `base` to `base + BATCH` of `batch`, and forgets it.
+    ///
+    /// # Errors
+    /// If the socket itself is unusable.
+    pub(crate) fn flush(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        batch: &mut Batch<'_>,
+        base: usize,
+    ) -> nix::Result<Flushed> {
+        let mut frames: [&[u8]; mmsg::BATCH] = [&[]; mmsg::BATCH];
+        for (frame, slot) in frames.iter_mut().zip(batch.iter_mut().skip(base)) {
+            *frame = slot.into_frame();
+        }
+        let flushed = self.send_all(fd, &Memory { frames: &frames, base });
+        self.arena.clear();
+        self.datagrams.clear();
+        self.messages.clear();
+        flushed
+    }
+
+    /// Marks the refused slots before `end`, and forgets them; those behind it will be offered again.
+    pub(crate) fn mark_refused(&mut self, batch: &mut Batch<'_>, end: usize) {
+        for (index, refusal, limit) in self.refused.drain(..).filter(|(index, ..)| *index < end) {
+            match refusal {
+                Refusal::Oversized => batch.slot(index).refuse_oversized(limit),
+                refusal => batch.slot(index).refuse(refusal),
+            }
+        }
+    }
+
+    fn send_all(&mut self, fd: BorrowedFd<'_>, memory: &Memory<'_>) -> nix::Result<Flushed> {
+        let mut next = 0;
+        while next < self.messages.len() {
+            let Err(errno) = self.send_messages(fd, memory, &mut next) else { break };
+            let message = self.messages[next];
+            let slot = self.datagrams[message.first].slot;
+            match SendError::of(errno) {
+                SendError::Interrupted => {}
+                SendError::NoRoom => return Ok(Flushed::NoRoom(slot)),
+                SendError::Fatal => return Err(errno),
+                SendError::Refused(refusal) => {
+                    next += 1;
+                    if message.len() == 1 {
+                        self.refuse(slot, refusal);
+                        continue;
+                    }
+                    // EIO: the device computes no checksums, without which the kernel cuts nothing.
+                    self.segments &= errno != Errno::EIO;
+                    if let Flushed::NoRoom(slot) = self.send_singly(fd, memory, &message)? {
+                        return Ok(Flushed::NoRoom(slot));
+                    }
+                }
+            }
+        }
+        Ok(Flushed::All)
+    }
+
+    /// Sends messages from number `next` on, which it moves past what was sent, until one fails.
+    fn send_messages(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        memory: &Memory<'_>,
+        next: &mut usize,
+    ) -> nix::Result<()> {
+        let Outgoing { arena, datagrams, messages, outbox, sent, .. } = self;
+        let first = *next;
+        let mut loading = outbox.load();
+        for message in &messages[first..] {
+            let segment = if message.len() > 1 { message.segment } else { 0 };
+            let parts = datagrams[message.first..message.end].iter().flat_map(|datagram| datagram.parts);
+            loading.push(message.to, segment as u16, parts.filter_map(|part| memory.bytes(part, arena)));
+        }
+        while *next < messages.len() {
+            let count = loading.send(fd, *next - first)?;
+            let gone = &messages[*next..*next + count];
+            *sent += gone.iter().map(|message| message.len() as u64).sum::<u64>();
+            *next += count;
+        }
+        Ok(())
+    }
+
+    /// Sends the datagrams of a message that the kernel would not cut one by one, and finds out which of them
+    /// cannot be sent.
+    fn send_singly(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        memory: &Memory<'_>,
+        message: &Message,
+    ) -> nix::Result<Flushed> {
+        for index in message.first..message.end {
+            let Datagram { slot, parts } = self.datagrams[index];
+            let mut loading = self.outbox.load();
+            loading.push(message.to, 0, parts.iter().filter_map(|part| memory.bytes(*part, &self.arena)));
+            loop {
+                match loading.send(fd, 0).map_err(|errno| (errno, SendError::of(errno))) {
+                    Ok(_) => self.sent += 1,
+                    Err((_, SendError::Interrupted)) => continue,
+                    Err((_, SendError::NoRoom)) => return Ok(Flushed::NoRoom(slot)),
+                    Err((errno, SendError::Fatal)) => return Err(errno),
+                    Err((_, SendError::Refused(refusal))) => self.refused.push((slot, refusal, 0)),
+                }
+                break;
+            }
+        }
+        Ok(Flushed::All)
+    }
+}
+
+impl Message {
+    /// Number of datagrams.
+    fn len(&self) -> usize {
+        self.end - self.first
+    }
+
+    /// Whether a datagram of `len` bytes can be its next.
+    fn takes(&self, far: u32, len: usize) -> bool {
+        self.far == far
+            && !self.is_full
+            && len <= self.segment
+            && self.len() < MAX_SEGMENTS
+            && self.bytes + len <= MAX_MESSAGE
+    }
+}
+
+/// The frames of a chunk of a batch.
+struct Memory<'a> {
+    frames: &'a [&'a [u8]; mmsg::BATCH],
+    base: usize,
+}
+
+impl Memory<'_> {
+    fn bytes<'b>(&'b self, part: Part, arena: &'b [u8]) -> Option<&'b [u8]> {
+        let (whole, start, len) = match part {
+            Part::Slot { slot, start, len } => (self.frames[slot - self.base], start, len),
+            Part::Arena { start, len } => (arena, start, len),
+        };
+        (len > 0).then(|| &whole[start..start + len])
+    }
+}
+
+/// What an error of `sendmmsg` means for the first message it was to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendError {
     /// The call was interrupted.
     Interrupted,
-    /// No frame can be sent now.
+    /// Nothing can be sent now.
     NoRoom,
-    /// This frame cannot be sent; the next one may.
+    /// This message cannot be sent; the next one may.
     Refused(Refusal),
     /// The socket itself is unusable.
     Fatal,
 }
 
 impl SendError {
-    pub(crate) fn of(errno: Errno) -> Self {
+    fn of(errno: Errno) -> Self {
         match errno {
             Errno::EINTR => SendError::Interrupted,
             Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => SendError::NoRoom,
@@ -35,84 +303,4 @@ impl SendError {
             _ => SendError::Refused(Refusal::Down),
         }
     }
-}
-
-/// The frames of one chunk.
-#[derive(Debug)]
-pub(crate) struct Outgoing<N> {
-    /// Slots that carry a header and wait to be sent, ascending.
-    pub(crate) indices: Vec<usize>,
-    /// Where each of them goes.
-    pub(crate) names: Vec<Option<N>>,
-    refused: Vec<(usize, Refusal)>,
-}
-
-impl<N: Name> Outgoing<N> {
-    pub(crate) fn new() -> Self {
-        Outgoing {
-            indices: Vec::with_capacity(BATCH),
-            names: Vec::with_capacity(BATCH),
-            refused: Vec::with_capacity(BATCH),
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.indices.clear();
-        self.names.clear();
-        self.refused.clear();
-    }
-
-    pub(crate) fn push(&mut self, index: usize, prepared: Result<N, Refusal>) {
-        match prepared {
-            Ok(name) => {
-                self.indices.push(index);
-                self.names.push(Some(name));
-            }
-            Err(refusal) => self.refused.push((index, refusal)),
-        }
-    }
-
-    /// The frame at `index` was ready and could not be sent.
-    pub(crate) fn refuse(&mut self, index: usize, refusal: Refusal) {
-        self.refused.push((index, refusal));
-    }
-
-    /// Marks the refused slots before `end`; those behind it will be offered again.
-    pub(crate) fn mark_refused(&self, batch: &mut Batch<'_>, end: usize) {
-        for (index, refusal) in self.refused.iter().filter(|(index, _)| *index < end) {
-            batch.slot(*index).refuse(*refusal);
-        }
-    }
-}
-
-/// Makes a datagram of the frame in `slot`, in place, with `header` in front.
-pub(crate) fn encapsulate(
-    slot: &mut FrameSlot<'_>,
-    header: [u8; vxlan::HEADER],
-    largest_frame: usize,
-) -> Result<(), Refusal> {
-    let offload = slot.offload();
-    // A super-frame's segments would need a datagram each.
-    if slot.len() > largest_frame || offload.kind != 0 {
-        return Err(Refusal::Oversized);
-    }
-    if slot.len() < ETHERNET_HEADER {
-        return Err(Refusal::Malformed);
-    }
-    if offload.flags & NEEDS_CHECKSUM != 0 {
-        let (start, offset) = (offload.checksum_start.into(), offload.checksum_offset.into());
-        vreserve_offload::checksum::complete(slot.frame(), start, offset).map_err(|_| Refusal::Malformed)?;
-        slot.set_offload(Offload::default());
-    }
-    if !slot.grow_front(vxlan::HEADER) {
-        return Err(Refusal::Malformed);
-    }
-    slot.frame()[..vxlan::HEADER].copy_from_slice(&header);
-    Ok(())
-}
-
-/// Takes the header off again from a frame that was not sent.
-pub(crate) fn decapsulate(mut slot: FrameSlot<'_>) {
-    let has_header = slot.cut_front(vxlan::HEADER);
-    debug_assert!(has_header, "only slots with a header are taken back");
 }

@@ -6,7 +6,7 @@
 //! would drop such frames.
 
 use vreserve_offload::checksum::{Sum, complete, pseudo_ipv4, pseudo_ipv6};
-use vreserve_offload::{Ip, IpVersion, Layout, Transport};
+use vreserve_offload::{Ip, IpVersion, Layout, Offload, OffloadKind, Transport};
 
 /// Where the checksum is, from the transport header's first byte.
 const TCP_CHECKSUM: usize = 16;
@@ -29,6 +29,39 @@ pub(crate) fn finish_checksum(frame: &mut [u8]) {
         complete(segment, ip.transport_start, offset)
             .expect("the parser has seen the whole transport header");
     }
+}
+
+/// What is to be known of a super-frame that a kernel VXLAN device sent uncut, as it does where the underlay
+/// promises to cut it: a veth does, and a program on the same machine gets it whole (Linux 6.18).
+///
+/// Such a frame is whole TCP or UDP with a partial checksum. What its segments are to be is not in the datagram:
+/// the largest that fit `largest_frame` do, as no guest has been told of more.
+pub(crate) fn uncut(frame: &[u8], largest_frame: usize) -> Option<Offload> {
+    let ip = Layout::parse(frame).ok()?.ip.filter(|ip| ip.end == frame.len())?;
+    let is_ipv4 = matches!(ip.version, IpVersion::V4 { .. });
+    let (kind, header_len, checksum_offset) = match (ip.transport, is_ipv4) {
+        (Transport::Tcp { header_len }, true) => (OffloadKind::Tcp4, header_len, TCP_CHECKSUM),
+        (Transport::Tcp { header_len }, false) => (OffloadKind::Tcp6, header_len, TCP_CHECKSUM),
+        (Transport::Udp { length }, _) if ip.transport_start + length == ip.end => {
+            (OffloadKind::Udp, 8, UDP_CHECKSUM)
+        }
+        _ => return None,
+    };
+    let field = ip.transport_start + checksum_offset;
+    let partial = pseudo_header(frame, &ip, ip.end - ip.transport_start).partial();
+    let header_len = ip.transport_start + header_len;
+    let segment_size = largest_frame.checked_sub(header_len).filter(|size| *size > 0)?;
+    let narrow = |value: usize| u16::try_from(value).ok();
+    (u16::from_be_bytes(bytes_at(frame, field)) == partial).then_some(())?;
+    Some(Offload {
+        kind,
+        needs_checksum: true,
+        header_len: narrow(header_len)?,
+        segment_size: narrow(segment_size)?,
+        checksum_start: narrow(ip.transport_start)?,
+        checksum_offset: narrow(checksum_offset)?,
+        ..Offload::default()
+    })
 }
 
 fn pseudo_header(frame: &[u8], ip: &Ip, length: usize) -> Sum {

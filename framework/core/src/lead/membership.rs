@@ -6,11 +6,14 @@ use vreserve_model::{MacAddr, Timestamp};
 
 use super::{Action, Attachment, CircuitId, Event, Lead, NodeDescription, NodeRole};
 use crate::ids::{LinkClass, LinkId};
+use crate::key::PublicKey;
 use crate::overlay::{GuestWay, NodeOverlay, OverlayLink, PairWay};
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) role: NodeRole,
+    /// What its session proved, never what the node says of itself.
+    pub(super) key: PublicKey,
     pub(super) star: Attachment,
     pub(super) networks: BTreeMap<String, Attachment>,
     /// The link to the proxy; none for the proxy itself and while there is no proxy.
@@ -27,14 +30,17 @@ pub(super) struct Node {
 }
 
 impl Lead {
-    /// A node has joined, or joined again. One that joins again unchanged is sent its part once more; one
-    /// that comes back with other endpoints has left in between.
-    pub fn handle_node_joined(&mut self, now: Timestamp, node: NodeDescription) {
+    /// A node has joined, or joined again, and proved `key` in doing so. One that joins again unchanged is
+    /// sent its part once more; one that comes back with other endpoints or another key has left in between.
+    pub fn handle_node_joined(&mut self, now: Timestamp, node: NodeDescription, key: PublicKey) {
         self.advance_clock(now);
         let name = node.name.clone();
         let known = self.nodes.get(&name);
         let is_same = known.is_some_and(|known| {
-            known.role == node.role && known.star == node.star && known.networks == node.networks
+            known.key == key
+                && known.role == node.role
+                && known.star == node.star
+                && known.networks == node.networks
         });
         if is_same {
             self.touch(&name);
@@ -42,7 +48,7 @@ impl Lead {
             if known.is_some() {
                 self.remove_node(&name);
             }
-            self.add_node(node);
+            self.add_node(node, key);
         }
         self.settle();
     }
@@ -97,7 +103,7 @@ impl Lead {
         self.publish(Event::NodeApplyFailed { node: name.into(), revision, reason, retry_at });
     }
 
-    fn add_node(&mut self, node: NodeDescription) {
+    fn add_node(&mut self, node: NodeDescription, key: PublicKey) {
         if node.role == NodeRole::Proxy && self.proxy.is_some() {
             let reason = "there is a proxy already".into();
             return self.publish(Event::NodeRefused { node: node.name, reason });
@@ -110,6 +116,7 @@ impl Lead {
         });
         let node = Node {
             role,
+            key,
             star,
             networks,
             star_link: None,
@@ -230,6 +237,7 @@ impl Lead {
             far_node: far_name.into(),
             endpoint: node.star.endpoint.clone(),
             far_address: far.star.address.clone(),
+            far_key: far.key,
         };
         let Some(proxy) = &self.proxy else { return Vec::new() };
         if proxy == name {
@@ -243,13 +251,15 @@ impl Lead {
     fn circuit_link(&self, id: CircuitId, name: &str) -> Option<OverlayLink> {
         let circuit = self.circuits.get(&id).filter(|circuit| circuit.phase.has_link())?;
         let far_node = circuit.link.far_end(name)?;
+        let far = self.nodes.get(far_node)?;
         let network = &circuit.link.network;
         Some(OverlayLink {
             id: id.link(),
             class: LinkClass::Circuit,
             far_node: far_node.into(),
             endpoint: self.nodes.get(name)?.networks.get(network)?.endpoint.clone(),
-            far_address: self.nodes.get(far_node)?.networks.get(network)?.address.clone(),
+            far_address: far.networks.get(network)?.address.clone(),
+            far_key: far.key,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::node::KEY_HINT;
 use super::read::{check_name, name, one_of, refuse_on_node, wait};
 use super::section::{Entry, Section, refuse_duplicates};
 use super::types::{InferConfig, Instance, LinkConfig, ReserveConfig, StaticLink};
@@ -111,8 +112,14 @@ fn static_link(entry: &Entry<'_>, endpoints: &[&str]) -> Option<StaticLink> {
     });
     let address = section.required("address", "say where the device is, such as \"192.0.2.7:4789\"");
     let address = address.and_then(|entry| entry.text().map(str::to_owned));
+    let public_key = section.entry("public_key").map(|entry| entry.parse("a public key", KEY_HINT));
     section.finish();
-    Some(StaticLink { name: given?, endpoint: endpoint?, address: address? })
+    Some(StaticLink {
+        name: given?,
+        endpoint: endpoint?,
+        address: address?,
+        public_key: public_key.map_or(Some(None), |key| key.map(Some))?,
+    })
 }
 
 fn refuse_second(kind: PluginKind, section: &Section<'_>) {

@@ -80,6 +80,7 @@ retry_min = "500ms"
 name = "rack"
 endpoint = "internet"
 address = "192.0.2.7:4789"
+public_key = "{OTHER_KEY}"
 "#
     )
 }
@@ -139,6 +140,7 @@ fn a_proxys_configuration_reads() {
     assert_eq!(config.lead.retry_min, Duration::from_millis(500));
     assert_eq!(config.lead.retry_max, Duration::from_secs(60));
     assert_eq!(config.static_links[0].endpoint, "internet");
+    assert_eq!(config.static_links[0].public_key.unwrap().to_string(), OTHER_KEY);
 }
 
 #[test]

@@ -56,6 +56,9 @@ pub struct NodeConfig {
     pub socket: PathBuf,
     /// The link instance over which the star runs.
     pub star: String,
+    /// `spin`: how long a worker polls after a frame, at most, before it sleeps; 50 us unless given, 0 s to
+    /// 10 ms; 0 s never polls.
+    pub spin: Duration,
     /// What it is in the star.
     pub role: Role,
 }
@@ -154,6 +157,8 @@ pub struct StaticLink {
     pub endpoint: String,
     /// The device's address, in the link plugin's own terms.
     pub address: String,
+    /// `public_key`: the device's key, if the link plugin's format asks for one.
+    pub public_key: Option<PublicKey>,
 }
 
 /// `[lead]`: how patient the lead is with reservations.

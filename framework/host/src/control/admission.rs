@@ -63,15 +63,15 @@ impl Admission {
         }
     }
 
-    fn node_of(&self, key: PublicKey) -> Option<&str> {
-        self.admit.iter().find(|node| node.public_key == key).map(|node| node.name.as_str())
+    fn admitted(&self, key: PublicKey) -> Option<&Admitted> {
+        self.admit.iter().find(|node| node.public_key == key)
     }
 
     /// A stranger is not worth more than a line at debug level, and gets no answer.
-    async fn handshake(&self, stream: TcpStream) -> Option<(String, Sender, Receiver)> {
+    async fn handshake(&self, stream: TcpStream) -> Option<(Admitted, Sender, Receiver)> {
         let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
-        match session::accept(stream, &self.keys, |key| self.node_of(key).is_some()).await {
-            Ok((key, sender, receiver)) => Some((self.node_of(key)?.to_owned(), sender, receiver)),
+        match session::accept(stream, &self.keys, |key| self.admitted(key).is_some()).await {
+            Ok((key, sender, receiver)) => Some((self.admitted(key)?.clone(), sender, receiver)),
             Err(error) => {
                 tracing::debug!(peer, error = chain(&error), "stranger turned away");
                 None
@@ -79,13 +79,14 @@ impl Admission {
         }
     }
 
-    async fn serve(&self, session: SessionId, node: String, mut sender: Sender, mut receiver: Receiver) {
+    async fn serve(&self, session: SessionId, node: Admitted, mut sender: Sender, mut receiver: Receiver) {
+        let Admitted { name: node, public_key: key } = node;
         let description = match hello(&node, &mut receiver).await {
             Ok(description) => description,
             Err(reason) => return tracing::warn!(node, reason, "session ended"),
         };
         let (down, mut messages) = mpsc::channel::<DownMessage>(1024);
-        let joined = Input::Joined { session, node: description, down };
+        let joined = Input::Joined { session, node: description, key, down };
         if self.lead.send(joined).await.is_err() {
             return;
         }
@@ -139,8 +140,8 @@ mod tests {
     use vreserve_core::lead::Attachment;
 
     /// Says hello to an admission that admits `alpha`, and returns what the lead hears next.
-    async fn greet(name: &str, version: u32) -> Option<Input> {
-        let (proxy, node) = (KeyPair::generate(), KeyPair::generate());
+    async fn greet(name: &str, version: u32, node: &KeyPair) -> Option<Input> {
+        let proxy = KeyPair::generate();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (lead, mut inputs) = mpsc::channel(4);
@@ -148,7 +149,7 @@ mod tests {
         let admission = Admission { keys: proxy.clone(), name: "hub".into(), admit, lead };
         let serving = tokio::spawn(admission.run(listener));
         let stream = TcpStream::connect(address).await.unwrap();
-        let (mut sender, mut receiver) = session::connect(stream, &node, proxy.public).await.unwrap();
+        let (mut sender, mut receiver) = session::connect(stream, node, proxy.public).await.unwrap();
         let description = NodeDescription {
             name: name.into(),
             role: NodeRole::Proxy,
@@ -167,13 +168,18 @@ mod tests {
 
     #[tokio::test]
     async fn an_admitted_node_joins_and_cannot_call_itself_the_proxy() {
-        let Some(Input::Joined { node, .. }) = greet("alpha", VERSION).await else { panic!("it may join") };
+        let keys = KeyPair::generate();
+        let Some(Input::Joined { node, key, .. }) = greet("alpha", VERSION, &keys).await else {
+            panic!("it may join");
+        };
         assert_eq!((node.name.as_str(), node.role), ("alpha", NodeRole::Spoke));
+        assert_eq!(key, keys.public, "the lead hears the key that was proved");
     }
 
     #[tokio::test]
     async fn another_name_or_version_is_no_way_in() {
-        assert!(greet("beta", VERSION).await.is_none());
-        assert!(greet("alpha", VERSION + 1).await.is_none());
+        let keys = KeyPair::generate();
+        assert!(greet("beta", VERSION, &keys).await.is_none());
+        assert!(greet("alpha", VERSION + 1, &keys).await.is_none());
     }
 }

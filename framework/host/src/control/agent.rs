@@ -29,6 +29,7 @@ use super::messages::{DownMessage, UpMessage};
 use super::revive::Revived;
 use crate::clock::Clock;
 use crate::dataplane::{Collected, Command, Event, LinkSpec, MailboxSender};
+use crate::keys::PublicKey;
 use crate::plugin::InferInstance;
 
 pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView};
@@ -42,6 +43,8 @@ const MATRIX_PAIRS: usize = 100_000;
 pub struct AgentConfig {
     /// Its node's place in the star.
     pub role: StarRole,
+    /// The proxy's key as this node's configuration has it; none at the proxy.
+    pub proxy_key: Option<PublicKey>,
     /// Its interfaces with their instances' names.
     pub interfaces: Vec<(InterfaceId, String)>,
     /// Its links to devices outside the overlay, with their names.
@@ -271,6 +274,7 @@ impl Agent {
             let spec = LinkSpec {
                 id: link.id,
                 class: link.class,
+                far_key: Some(self.far_key(&link)),
                 endpoint: link.endpoint,
                 far_address: link.far_address,
             };
@@ -281,6 +285,13 @@ impl Agent {
             }
         }
         errors
+    }
+
+    /// The star leads to the proxy that the operator named, also when the last known overlay is older than
+    /// the configuration; who is at the end of a circuit only the lead knows.
+    fn far_key(&self, link: &OverlayLink) -> PublicKey {
+        let configured = self.config.proxy_key.filter(|_| link.class == LinkClass::Star);
+        configured.unwrap_or(link.far_key)
     }
 
     async fn add_link(&mut self, link: LinkSpec) -> Result<(), String> {

@@ -19,6 +19,7 @@ use super::events::EventLog;
 use super::messages::{DownMessage, UpMessage};
 use super::revive::Revived;
 use crate::clock::Clock;
+use crate::keys::PublicKey;
 use crate::plugin::{AdaptInstance, Backend, InferInstance};
 
 pub use view::{BackendStatus, ReservationsView, TopologyView};
@@ -40,6 +41,8 @@ pub enum Input {
         session: SessionId,
         /// Who it is.
         node: NodeDescription,
+        /// The key that its session proved.
+        key: PublicKey,
         /// The way to tell it something.
         down: mpsc::Sender<DownMessage>,
     },
@@ -166,10 +169,10 @@ impl Running {
     fn handle(&mut self, input: Input) {
         let now = self.shell.clock.now();
         match input {
-            Input::Joined { session, node, down } => {
+            Input::Joined { session, node, key, down } => {
                 self.absent.remove(&node.name);
                 self.sessions.insert(node.name.clone(), (session, down));
-                self.shell.lead.handle_node_joined(now, node);
+                self.shell.lead.handle_node_joined(now, node, key);
             }
             Input::Left { session, node } => {
                 if self.sessions.get(&node).is_some_and(|(known, _)| *known == session) {

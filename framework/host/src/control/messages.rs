@@ -11,7 +11,7 @@ use vreserve_core::overlay::NodeOverlay;
 use vreserve_model::MacAddr;
 
 /// The version of these messages; both ends must speak the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// From a node to the lead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -80,7 +80,7 @@ pub async fn connect(
 ) -> Result<(Sender, Receiver), SessionError> {
     let mut handshake = snow::Builder::new(NOISE_PATTERN.parse()?)
         .prologue(PROLOGUE)?
-        .local_private_key(&keys.private)?
+        .local_private_key(&keys.private[..])?
         .remote_public_key(&proxy.0)?
         .build_initiator()?;
     within(async {
@@ -103,7 +103,7 @@ pub async fn accept(
 ) -> Result<(PublicKey, Sender, Receiver), SessionError> {
     let mut handshake = snow::Builder::new(NOISE_PATTERN.parse()?)
         .prologue(PROLOGUE)?
-        .local_private_key(&keys.private)?
+        .local_private_key(&keys.private[..])?
         .build_responder()?;
     let key = within(async {
         read_handshake(&mut stream, &mut handshake).await?;
@@ -261,7 +261,7 @@ mod tests {
         let mut handshake = snow::Builder::new(NOISE_PATTERN.parse().unwrap())
             .prologue(PROLOGUE)
             .unwrap()
-            .local_private_key(&stranger.private)
+            .local_private_key(&stranger.private[..])
             .unwrap()
             .remote_public_key(&proxy.public.0)
             .unwrap()

@@ -14,8 +14,9 @@ use crate::config::{Config, ConfigErrors, Instance, Role, did_you_mean};
 use crate::control::events::EventLog;
 use crate::control::revive::Revived;
 use crate::dataplane::pool::{POOL_SLOTS, SlotPool, lent_share};
-use crate::dataplane::ports::Port;
+use crate::dataplane::ports::{Endpoint, Interface, Port};
 use crate::dataplane::{CapturePort, EndpointPort, LinkSpec};
+use crate::keys::KeyPair;
 use crate::loader::{LoadError, Registry, StartError};
 use crate::plugin::{
     AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind,
@@ -142,7 +143,7 @@ impl Opener<'_> {
         &self,
         index: usize,
         instance: &Instance,
-    ) -> Result<Option<Port<CaptureInstance>>, StartFailure> {
+    ) -> Result<Option<Port<dyn Interface>>, StartFailure> {
         let (first, count) = lent_share(index, self.config.captures.len());
         let region = self.region.lending(first, count);
         let host = self.services.instance(PluginKind::Capture, &instance.name, Some(region));
@@ -150,19 +151,24 @@ impl Opener<'_> {
             return Ok(None);
         };
         let (registry, kept) = (self.registry.clone(), instance.clone());
-        let opener = Box::new(move || registry.open_capture(&kept, &host).map_err(failure_of));
-        Ok(Some(Port::new(label(instance), opened, opener)))
+        let opener = move || {
+            let opened: CaptureInstance = registry.open_capture(&kept, &host).map_err(failure_of)?;
+            Ok(Box::new(opened) as Box<dyn Interface>)
+        };
+        Ok(Some(Port::new(label(instance), Box::new(opened), Box::new(opener))))
     }
 
-    fn link(&self, instance: &Instance) -> Result<Option<(Port<LinkInstance>, String)>, StartFailure> {
+    fn link(&self, instance: &Instance) -> Result<Option<Port<dyn Endpoint>>, StartFailure> {
         let host = self.services.instance(PluginKind::Link, &instance.name, Some(self.region));
         let Some(opened) = self.open(instance, self.registry.open_link(instance, &host))? else {
             return Ok(None);
         };
-        let address = opened.info().address;
         let (registry, kept) = (self.registry.clone(), instance.clone());
-        let opener = Box::new(move || registry.open_link(&kept, &host).map_err(failure_of));
-        Ok(Some((Port::new(label(instance), opened, opener), address)))
+        let opener = move || {
+            let opened: LinkInstance = registry.open_link(&kept, &host).map_err(failure_of)?;
+            Ok(Box::new(opened) as Box<dyn Endpoint>)
+        };
+        Ok(Some(Port::new(label(instance), Box::new(opened), Box::new(opener))))
     }
 
     fn infer(&self) -> Result<Revived<InferInstance>, StartFailure> {
@@ -229,15 +235,19 @@ impl Parts {
         config: &Config,
         registry: &Arc<Registry>,
         events: &EventLog,
+        keys: &KeyPair,
     ) -> Result<Self, StartFailure> {
         let pool = SlotPool::new(POOL_SLOTS).map_err(StartFailure::other)?;
-        let services = Arc::new(HostServices::new(config.node.state_dir.clone()));
+        let services = HostServices::new(config.node.state_dir.clone()).with_identity(keys.clone());
+        let services = Arc::new(services);
         let opener = Opener { config, registry, services: services.clone(), region: pool.region(), events };
         let (mut endpoints, mut addresses) = (Vec::new(), BTreeMap::new());
         for link in &config.links {
             let instance = &link.instance;
             match opener.link(instance)? {
-                Some((port, address)) => {
+                Some(mut port) => {
+                    let info = port.instance().map(|open| open.info());
+                    let address = info.expect("a port begins open").address;
                     addresses.insert(instance.name.clone(), link.advertise.clone().unwrap_or(address));
                     endpoints.push(EndpointPort::new(port));
                 }
@@ -296,6 +306,7 @@ fn static_links(config: &Config) -> Vec<(LinkSpec, String)> {
                 class: LinkClass::Static,
                 endpoint: link.endpoint.clone(),
                 far_address: link.address.clone(),
+                far_key: link.public_key,
             };
             (spec, link.name.clone())
         })

@@ -36,7 +36,11 @@ impl Worker {
             .iter()
             .position(|endpoint| endpoint.endpoint() == link.endpoint)
             .ok_or_else(|| format!("this node has no endpoint {}", link.endpoint))?;
-        let far = self.endpoints[index].add(link).map_err(|failure| failure.to_string())?;
+        if self.links.find(link.id).is_some() {
+            return Err(format!("this node has a link {} already", link.id));
+        }
+        let position = self.links.vacancy();
+        let far = self.endpoints[index].add(link, position).map_err(|failure| failure.to_string())?;
         self.links.add(link.id, link.class, index, far, now);
         Ok(())
     }

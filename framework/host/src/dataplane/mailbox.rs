@@ -19,6 +19,8 @@ use vreserve_core::rules::RuleSet;
 use vreserve_core::switch::{SwitchOutcome, SwitchSpec};
 use vreserve_model::MacAddr;
 
+use crate::keys::PublicKey;
+
 /// A link to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkSpec {
@@ -30,6 +32,8 @@ pub struct LinkSpec {
     pub endpoint: String,
     /// The far endpoint's address, in the plugin's own terms.
     pub far_address: String,
+    /// The far node's public key; a device outside the overlay may have none.
+    pub far_key: Option<PublicKey>,
 }
 
 /// A cut-over to begin.

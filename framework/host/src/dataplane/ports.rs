@@ -8,15 +8,17 @@ use vreserve_abi::Slot;
 use vreserve_core::counters::Weight;
 use vreserve_core::ids::{InterfaceId, LinkId};
 use vreserve_model::{Failure, Timestamp};
+use vreserve_sdk::{EndpointInfo, InterfaceInfo};
 
 use super::mailbox::{LinkSpec, PortStatus};
+use crate::keys::PublicKey;
 use crate::plugin::{CaptureInstance, InstanceError, LinkInstance};
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// What both kinds of instance do on the data path.
-pub trait Instance {
+/// What both kinds of instance do on the data path. Called once per batch, so that it may be dynamic.
+pub trait Instance: Send {
     /// Fills slots; see `vreserve_sdk::Capture::recv`.
     fn recv(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError>;
     /// Takes slots; see `vreserve_sdk::Capture::send`.
@@ -25,6 +27,25 @@ pub trait Instance {
     fn ready_fd(&mut self) -> Option<RawFd>;
     /// Times the plugin broke the contract.
     fn violations(&self) -> u64;
+}
+
+/// Where frames of local guests come from and go to.
+pub trait Interface: Instance {
+    /// What it says of itself.
+    fn info(&self) -> InterfaceInfo;
+}
+
+/// Where frames of far nodes come from and go to.
+pub trait Endpoint: Instance {
+    /// What it says of itself.
+    fn info(&self) -> EndpointInfo;
+    /// Admits a far node; see `vreserve_sdk::Link::add_far`.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    fn add_far(&mut self, far: u32, address: &str, key: Option<&[u8; 32]>) -> Result<(), Failure>;
+    /// Forgets a far node.
+    fn remove_far(&mut self, far: u32);
 }
 
 macro_rules! instances {
@@ -51,11 +72,31 @@ macro_rules! instances {
 
 instances!(CaptureInstance, LinkInstance);
 
+impl Interface for CaptureInstance {
+    fn info(&self) -> InterfaceInfo {
+        CaptureInstance::info(self)
+    }
+}
+
+impl Endpoint for LinkInstance {
+    fn info(&self) -> EndpointInfo {
+        LinkInstance::info(self)
+    }
+
+    fn add_far(&mut self, far: u32, address: &str, key: Option<&[u8; 32]>) -> Result<(), Failure> {
+        LinkInstance::add_far(self, far, address, key)
+    }
+
+    fn remove_far(&mut self, far: u32) {
+        LinkInstance::remove_far(self, far);
+    }
+}
+
 /// Opens an instance anew; called on the worker's thread.
-pub type Opener<I> = Box<dyn FnMut() -> Result<I, Failure> + Send>;
+pub type Opener<I> = Box<dyn FnMut() -> Result<Box<I>, Failure> + Send>;
 
 /// One instance with its life: failures, back-off, counts.
-pub struct Port<I> {
+pub struct Port<I: ?Sized> {
     name: String,
     opener: Opener<I>,
     state: State<I>,
@@ -68,8 +109,8 @@ pub struct Port<I> {
     pub sent: Weight,
 }
 
-enum State<I> {
-    Open(I),
+enum State<I: ?Sized> {
+    Open(Box<I>),
     Failed { reason: String, retry_at: Timestamp },
 }
 
@@ -82,9 +123,9 @@ pub enum PortChange {
     Reopened,
 }
 
-impl<I: Instance> Port<I> {
+impl<I: Instance + ?Sized> Port<I> {
     /// A port over an open instance. `name` is the one in the configuration, `opener` makes the next instance.
-    pub fn new(name: String, instance: I, opener: Opener<I>) -> Self {
+    pub fn new(name: String, instance: Box<I>, opener: Opener<I>) -> Self {
         Port {
             name,
             opener,
@@ -182,20 +223,35 @@ pub struct CapturePort {
     /// The interface.
     pub id: InterfaceId,
     /// The instance.
-    pub port: Port<CaptureInstance>,
+    pub port: Port<dyn Interface>,
 }
 
 /// A link plugin's instance and the far nodes behind it.
 pub struct EndpointPort {
     /// The instance.
-    pub port: Port<LinkInstance>,
-    /// The links by far number; numbers are reused once free.
-    fars: Vec<Option<(LinkId, String)>>,
+    pub port: Port<dyn Endpoint>,
+    /// The far nodes by number; numbers are reused once free.
+    fars: Vec<Option<Far>>,
+}
+
+/// A far node, as it is admitted to each next instance.
+struct Far {
+    link: LinkId,
+    /// Where the worker keeps the link.
+    position: usize,
+    address: String,
+    key: Option<PublicKey>,
+}
+
+impl Far {
+    fn admit(&self, instance: &mut dyn Endpoint, number: u32) -> Result<(), Failure> {
+        instance.add_far(number, &self.address, self.key.as_ref().map(|key| &key.0))
+    }
 }
 
 impl EndpointPort {
     /// An endpoint without far nodes.
-    pub fn new(port: Port<LinkInstance>) -> Self {
+    pub fn new(port: Port<dyn Endpoint>) -> Self {
         EndpointPort { port, fars: Vec::new() }
     }
 
@@ -204,27 +260,29 @@ impl EndpointPort {
         self.port.name().strip_prefix("link.").unwrap_or(self.port.name())
     }
 
-    /// The link of a far number.
-    pub fn link_of(&self, far: u32) -> Option<LinkId> {
-        self.fars.get(far as usize)?.as_ref().map(|(link, _)| *link)
+    /// The link of a far number, and where the worker keeps it.
+    #[inline]
+    pub fn link_of(&self, far: u32) -> Option<(LinkId, usize)> {
+        self.fars.get(far as usize)?.as_ref().map(|far| (far.link, far.position))
     }
 
-    /// Admits the far node of a link and returns its number. On a failed port it is admitted when the port
-    /// is back.
+    /// Admits the far node of the link that the worker keeps at `position`, and returns its number. On a
+    /// failed port it is admitted when the port is back.
     ///
     /// # Errors
     /// What the plugin says.
-    pub fn add(&mut self, link: &LinkSpec) -> Result<u32, Failure> {
+    pub fn add(&mut self, link: &LinkSpec, position: usize) -> Result<u32, Failure> {
         let free = self.fars.iter().position(Option::is_none).unwrap_or(self.fars.len());
-        let far = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
+        let number = u32::try_from(free).map_err(|_| Failure::internal("too many far nodes"))?;
+        let far = Far { link: link.id, position, address: link.far_address.clone(), key: link.far_key };
         if let Some(instance) = self.port.instance() {
-            instance.add_far(far, &link.far_address, None)?;
+            far.admit(instance, number)?;
         }
         if free == self.fars.len() {
             self.fars.push(None);
         }
-        self.fars[free] = Some((link.id, link.far_address.clone()));
-        Ok(far)
+        self.fars[free] = Some(far);
+        Ok(number)
     }
 
     /// Forgets a far node.
@@ -241,11 +299,11 @@ impl EndpointPort {
     pub fn readmit(&mut self) -> Vec<(LinkId, Failure)> {
         let Some(instance) = self.port.instance() else { return Vec::new() };
         let mut failed = Vec::new();
-        for (far, entry) in self.fars.iter().enumerate() {
-            let Some((link, address)) = entry else { continue };
-            let far = u32::try_from(far).expect("`add` keeps far numbers in range");
-            if let Err(failure) = instance.add_far(far, address, None) {
-                failed.push((*link, failure));
+        for (number, entry) in self.fars.iter().enumerate() {
+            let Some(far) = entry else { continue };
+            let number = u32::try_from(number).expect("`add` keeps far numbers in range");
+            if let Err(failure) = far.admit(instance, number) {
+                failed.push((far.link, failure));
             }
         }
         failed

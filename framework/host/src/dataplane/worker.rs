@@ -1,139 +1,96 @@
 //! The worker: the loop that every frame of this node passes through.
 //!
-//! One turn: commands, then a batch from each capture instance and each endpoint, each frame asked of the
-//! core's `forward` once and queued, the queues sent; then cut-overs and probes that are due. A turn that
-//! moved nothing sleeps until something is ready.
-
-use std::os::fd::RawFd;
-use std::thread::JoinHandle;
+//! One turn asks every port (capture instance or endpoint) that is due for a batch, asks the core's `forward`
+//! once for each frame and queues it, and sends the queues when the batch's slots are used up or the turn
+//! ends. Between two turns come cut-overs and timers that are due; then the worker looks which ports are due
+//! next, and if none is, polls for a while or sleeps.
 
 use tokio::sync::mpsc::UnboundedSender;
 use vreserve_abi::Slot;
-use vreserve_core::drops::{DropCounters, DropReason};
-use vreserve_core::forward::{Forwarder, ForwarderConfig, Verdict};
-use vreserve_core::ids::{Ingress, InterfaceId, LinkClass, LinkId};
-use vreserve_core::rules::Target;
-use vreserve_core::signal::is_signal;
+use vreserve_core::counters::Weight;
+use vreserve_core::drops::DropCounters;
+use vreserve_core::forward::{Forwarder, ForwarderConfig};
+use vreserve_core::ids::Ingress;
 use vreserve_model::Timestamp;
 
 use super::cutover::Cutovers;
-use super::egress::{EgressQueue, weight_of};
+use super::egress::weight_of;
 use super::links::LinkTable;
-use super::mailbox::{Command, Event, Mailbox, MailboxSender, mailbox};
+use super::mailbox::{Command, Event, Mailbox};
 use super::nonces::Nonces;
-use super::pool::{BATCH, SCRATCH, SlotPool};
-use super::ports::{CapturePort, EndpointPort, Instance, PortChange};
-use super::sleep::Sleep;
+use super::outbox::Outbox;
+use super::plane::WorkerConfig;
+use super::pool::{BATCH, SlotPool};
+use super::ports::{CapturePort, EndpointPort};
+use super::readiness::Readiness;
+use super::spin::Spin;
 use crate::clock::Clock;
 
-/// What a worker is made of.
-pub struct DataPlaneConfig {
-    /// The slots; plugins know them already.
-    pub pool: SlotPool,
-    /// The capture instances.
-    pub captures: Vec<CapturePort>,
-    /// The endpoints.
-    pub endpoints: Vec<EndpointPort>,
-    /// The daemon's clock.
-    pub clock: Clock,
-    /// A random secret.
-    pub seed: u64,
-}
+/// A port's number: captures first, then endpoints, each in the configuration's order.
+pub(super) type PortNumber = usize;
 
-/// A running worker.
-pub struct DataPlane {
-    mailbox: MailboxSender,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl DataPlane {
-    /// Starts the worker's thread. Events go to `events`.
-    ///
-    /// # Errors
-    /// If the system gives no thread or event descriptor.
-    pub fn start(config: DataPlaneConfig, events: UnboundedSender<Event>) -> std::io::Result<Self> {
-        let (sender, mailbox) = mailbox()?;
-        let thread = std::thread::Builder::new()
-            .name("data-0".to_owned())
-            .spawn(move || Worker::new(config, mailbox, events).run())?;
-        Ok(DataPlane { mailbox: sender, thread: Some(thread) })
-    }
-
-    /// The way to tell it something.
-    pub fn mailbox(&self) -> MailboxSender {
-        self.mailbox.clone()
-    }
-
-    /// Ends the worker and closes its instances; returns when that is done.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            self.mailbox.send(Command::Stop);
-            if thread.join().is_err() {
-                tracing::error!("the data plane's worker panicked");
-            }
-        }
-    }
-}
-
-impl Drop for DataPlane {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
+/// While some ports give frames, the others are looked at every so many turns: a system call less per turn.
+const LOOK_EVERY: u32 = 4;
+/// With fewer free slots than this the queues are sent first: a small batch costs as many calls as a full one.
+const LEAST_BATCH: usize = BATCH / 4;
+/// With so many bytes in hand the queues are sent, while the frames are still in the core's own cache.
+const HOT_BYTES: u64 = 256 << 10;
 
 pub(super) struct Worker {
     pub(super) pool: SlotPool,
     batch: Vec<Slot>,
+    /// Slots of the batch that hold frames in hand, from the first; sent when the turn ends at the latest.
+    in_hand: usize,
+    bytes_in_hand: u64,
     /// The next scratch slot that is free until the queues are sent.
-    scratch: usize,
+    pub(super) scratch: usize,
     pub(super) captures: Vec<CapturePort>,
-    capture_queues: Vec<EgressQueue>,
-    /// Positions of capture instances by interface number.
-    interface_index: Vec<Option<usize>>,
     pub(super) endpoints: Vec<EndpointPort>,
-    endpoint_queues: Vec<EgressQueue>,
+    pub(super) outbox: Outbox,
+    /// Ports by interface number.
+    pub(super) interface_index: Vec<Option<PortNumber>>,
     pub(super) links: LinkTable,
     pub(super) forwarder: Forwarder,
     pub(super) cutovers: Cutovers,
     pub(super) drops: DropCounters,
-    announced_drops: DropCounters,
+    pub(super) announced_drops: DropCounters,
     pub(super) nonces: Nonces,
     clock: Clock,
-    mailbox: Mailbox,
+    pub(super) mailbox: Mailbox,
     pub(super) events: UnboundedSender<Event>,
-    sleep: Sleep,
+    pub(super) readiness: Readiness,
+    spin: Spin,
+    /// Turns since all ports were looked at.
+    unlooked: u32,
     /// When the next probe or reopening is due.
-    timers_at: Timestamp,
+    pub(super) timers_at: Timestamp,
 }
 
-fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<usize>> {
+fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<PortNumber>> {
     let mut index = Vec::new();
-    for (position, capture) in captures.iter().enumerate() {
+    for (port, capture) in captures.iter().enumerate() {
         let id = usize::from(capture.id.0);
         index.resize(index.len().max(id + 1), None);
-        index[id] = Some(position);
+        index[id] = Some(port);
     }
     index
 }
 
 impl Worker {
-    fn new(config: DataPlaneConfig, mailbox: Mailbox, events: UnboundedSender<Event>) -> Self {
-        let DataPlaneConfig { pool, captures, endpoints, clock, seed } = config;
-        let queue = || EgressQueue::new(BATCH + SCRATCH);
+    pub(super) fn new(config: WorkerConfig, mailbox: Mailbox, events: UnboundedSender<Event>) -> Self {
+        let WorkerConfig { pool, captures, endpoints, clock, seed, spin } = config;
+        let ports = captures.len() + endpoints.len();
         Worker {
             batch: (0..BATCH).map(|index| pool.slot(index)).collect(),
+            in_hand: 0,
+            bytes_in_hand: 0,
             pool,
             scratch: 0,
-            capture_queues: captures.iter().map(|_| queue()).collect(),
             interface_index: index_interfaces(&captures),
             captures,
-            endpoint_queues: endpoints.iter().map(|_| queue()).collect(),
             endpoints,
-            links: LinkTable::default(),
+            outbox: Outbox::new(ports),
+            links: LinkTable::new(true),
             forwarder: Forwarder::new(ForwarderConfig { seed, ..ForwarderConfig::default() }),
             cutovers: Cutovers::default(),
             drops: DropCounters::default(),
@@ -142,12 +99,14 @@ impl Worker {
             clock,
             mailbox,
             events,
-            sleep: Sleep::new(),
+            readiness: Readiness::new(ports),
+            spin: Spin::new(spin),
+            unlooked: 0,
             timers_at: Timestamp::ZERO,
         }
     }
 
-    fn run(mut self) {
+    pub(super) fn run(mut self) {
         self.watch();
         loop {
             let now = self.clock.now();
@@ -158,263 +117,113 @@ impl Worker {
                 self.handle_command(command, now);
                 self.timers_at = now;
             }
-            let moved = self.turn(now);
-            let now = self.clock.now();
+            self.turn(now);
             self.finish_turn(now);
-            if now >= self.timers_at {
-                self.poll_timers(now);
-                self.timers_at = self.next_timer();
-            }
-            if moved == 0 {
-                let cutover = self.cutovers.poll_at().unwrap_or(self.timers_at);
-                self.sleep.sleep(self.timers_at.min(cutover).since(now));
-            }
+            self.look(now);
         }
     }
 
-    /// One batch from everywhere; returns how many frames came.
-    fn turn(&mut self, now: Timestamp) -> usize {
+    /// One batch from every port that is due.
+    fn turn(&mut self, now: Timestamp) {
+        let due = self.readiness.begin_turn();
         let mut moved = 0;
-        for index in 0..self.captures.len() {
-            self.empty_batch();
-            let port = &mut self.captures[index];
-            let ingress = Ingress::Interface(port.id);
-            match port.port.recv(&mut self.batch, now) {
-                Ok(n) => {
-                    moved += n;
-                    for slot in 0..n {
-                        let slot = self.batch[slot];
-                        self.captures[index].port.received += weight_of(&slot);
-                        self.handle_frame(ingress, slot, now);
-                    }
-                    self.flush(now);
-                }
-                Err(change) => self.handle_capture_change(index, change),
-            }
+        for port in &due {
+            moved += self.receive(*port, now);
         }
-        for index in 0..self.endpoints.len() {
-            self.empty_batch();
-            match self.endpoints[index].port.recv(&mut self.batch, now) {
-                Ok(n) => {
-                    moved += n;
-                    for slot in 0..n {
-                        let slot = self.batch[slot];
-                        self.handle_datagram(index, slot, now);
-                    }
-                    self.flush(now);
-                }
-                Err(change) => self.handle_endpoint_change(index, change),
-            }
+        self.send_off(now);
+        if moved > 0 {
+            self.spin.handle_frames(now);
         }
-        moved
+        self.readiness.end_turn(due, moved > 0);
     }
 
-    fn empty_batch(&mut self) {
-        for (index, slot) in self.batch.iter_mut().enumerate() {
-            *slot = self.pool.slot(index);
+    /// Takes a batch from one port and handles it; returns how many frames came. Only a port that gave none is
+    /// not asked again: batches may be short because frames are long.
+    fn receive(&mut self, port: PortNumber, now: Timestamp) -> usize {
+        if self.in_hand + LEAST_BATCH > BATCH || self.bytes_in_hand >= HOT_BYTES {
+            self.send_off(now);
         }
-    }
-
-    /// A frame from a far node: a signal for this node, or a frame like any other.
-    fn handle_datagram(&mut self, endpoint: usize, slot: Slot, now: Timestamp) {
-        let weight = weight_of(&slot);
-        let port = &mut self.endpoints[endpoint];
-        port.port.received += weight;
-        let Some(link) = port.link_of(slot.far) else {
-            return self.drops.count(DropReason::UnknownLink, weight.frames);
+        let frames = match port.checked_sub(self.captures.len()) {
+            None => self.receive_from_guests(port, now),
+            Some(endpoint) => self.receive_from_nodes(endpoint, now),
         };
-        let Some(entry) = self.links.find_mut(link) else {
-            return self.drops.count(DropReason::UnknownLink, weight.frames);
-        };
-        entry.received += weight;
-        if is_signal(self.pool.frame(&slot)) {
-            if entry.class == LinkClass::Static {
-                return self.drops.count(DropReason::ReservedEtherType, weight.frames);
-            }
-            return self.handle_signal(link, slot, now);
+        if frames > 0 {
+            self.readiness.ask_again(port);
         }
-        self.handle_frame(Ingress::Link(link), slot, now);
+        frames
     }
 
-    /// Asks what happens to a frame, and does it.
-    pub(super) fn handle_frame(&mut self, ingress: Ingress, slot: Slot, now: Timestamp) {
-        let weight = weight_of(&slot);
-        let verdict = self.forwarder.forward(ingress, self.pool.frame(&slot), weight, now);
-        match verdict {
-            Verdict::Deliver(interface) => self.queue_to_interface(interface, slot),
-            Verdict::Send(link) => self.queue_to_link(link, slot),
-            Verdict::Flood(fan_out) => {
-                // A plugin may overwrite what it sends: every target but one gets a copy, and the frame itself
-                // is queued last, when nothing more is copied from it.
-                for index in (0..self.forwarder.targets(fan_out).len()).rev() {
-                    let target = self.forwarder.targets(fan_out)[index];
-                    let slot = if index == 0 { slot } else { self.copy(&slot, now) };
-                    match target {
-                        Target::Interface(interface) => self.queue_to_interface(interface, slot),
-                        Target::Link(link) => self.queue_to_link(link, slot),
-                    }
-                }
-            }
-            Verdict::Hold(switch) => self.hold(switch, slot, now),
-            Verdict::Drop(reason) => self.drops.count(reason, weight.frames),
-        }
-    }
-
-    /// A copy in a scratch slot of a frame that is not queued yet.
-    fn copy(&mut self, slot: &Slot, now: Timestamp) -> Slot {
-        let index = self.take_scratch(now);
-        self.pool.copy(slot, index)
-    }
-
-    /// A scratch slot; if none is free, the queues are sent first.
-    pub(super) fn take_scratch(&mut self, now: Timestamp) -> usize {
-        if self.scratch == SCRATCH {
-            self.flush(now);
-        }
-        self.scratch += 1;
-        BATCH + self.scratch - 1
-    }
-
-    fn queue_to_interface(&mut self, interface: InterfaceId, slot: Slot) {
-        match self.interface_index.get(usize::from(interface.0)) {
-            Some(Some(index)) => self.capture_queues[*index].push(slot),
-            _ => self.drops.count(DropReason::NoTarget, weight_of(&slot).frames),
-        }
-    }
-
-    pub(super) fn queue_to_link(&mut self, link: LinkId, slot: Slot) {
-        match self.links.find(link) {
-            Some(entry) => self.endpoint_queues[entry.endpoint].push(Slot { far: entry.far, ..slot }),
-            None => self.drops.count(DropReason::UnknownLink, weight_of(&slot).frames),
-        }
-    }
-
-    /// Sends everything queued. Scratch slots are free again afterwards.
-    pub(super) fn flush(&mut self, now: Timestamp) {
-        for index in 0..self.captures.len() {
-            if !self.capture_queues[index].is_empty() {
-                self.flush_capture(index, now);
-            }
-        }
-        for index in 0..self.endpoints.len() {
-            if !self.endpoint_queues[index].is_empty() {
-                self.flush_endpoint(index, now);
-            }
-        }
-        self.scratch = 0;
-    }
-
-    fn flush_capture(&mut self, index: usize, now: Timestamp) {
-        let queue = &mut self.capture_queues[index];
-        let port = &mut self.captures[index].port;
-        let is_open = port.instance().is_some();
-        let outcome = port.send(queue.slots(), now);
-        let busy = if is_open { DropReason::InterfaceBusy } else { DropReason::PluginFailed };
-        let consumed = *outcome.as_ref().unwrap_or(&0);
-        queue.settle(consumed, busy, &mut self.drops, |slot| port.sent += weight_of(slot));
-        if let Err(change) = outcome {
-            self.handle_capture_change(index, change);
-        }
-    }
-
-    fn flush_endpoint(&mut self, index: usize, now: Timestamp) {
-        let queue = &mut self.endpoint_queues[index];
-        let endpoint = &mut self.endpoints[index];
-        let is_open = endpoint.port.instance().is_some();
-        let outcome = endpoint.port.send(queue.slots(), now);
-        let busy = if is_open { DropReason::LinkBusy } else { DropReason::PluginFailed };
-        let consumed = *outcome.as_ref().unwrap_or(&0);
-        let links = &mut self.links;
-        queue.settle(consumed, busy, &mut self.drops, |slot| {
-            let weight = weight_of(slot);
-            endpoint.port.sent += weight;
-            if let Some(entry) = endpoint.link_of(slot.far).and_then(|link| links.find_mut(link)) {
-                entry.sent += weight;
-            }
-        });
-        if let Err(change) = outcome {
-            self.handle_endpoint_change(index, change);
-        }
-    }
-
-    fn handle_capture_change(&mut self, index: usize, change: PortChange) {
-        let name = self.captures[index].port.name().to_owned();
-        self.announce_port(name, change);
-    }
-
-    pub(super) fn handle_endpoint_change(&mut self, index: usize, change: PortChange) {
-        if change == PortChange::Reopened {
-            for (link, failure) in self.endpoints[index].readmit() {
-                tracing::warn!(%link, %failure, "far node not admitted to the reopened endpoint");
-            }
-        }
-        let name = self.endpoints[index].port.name().to_owned();
-        self.announce_port(name, change);
-    }
-
-    fn announce_port(&mut self, name: String, change: PortChange) {
-        self.timers_at = Timestamp::ZERO;
-        self.tell(match change {
-            PortChange::Failed(reason, retry_in) => Event::PortFailed { name, reason, retry_in },
-            PortChange::Reopened => Event::PortReopened(name),
-        });
-        self.watch();
-    }
-
-    /// Tells the control plane; it is gone only when the daemon stops.
-    pub(super) fn tell(&self, event: Event) {
-        drop(self.events.send(event));
-    }
-
-    fn watch(&mut self) {
-        let captures =
-            self.captures.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
-        let endpoints =
-            self.endpoints.iter_mut().filter_map(|port| port.port.instance().map(Instance::ready_fd));
-        let fds: Vec<Option<RawFd>> = captures.chain(endpoints).collect();
-        self.sleep.watch(self.mailbox.bell(), fds.into_iter());
-    }
-
-    /// What every turn ends with: cut-overs, and news for the control plane.
-    fn finish_turn(&mut self, now: Timestamp) {
-        self.poll_cutovers(now);
-        while let Some(event) = self.forwarder.poll_event() {
-            self.tell(Event::Guest(event));
-        }
-        if self.drops != self.announced_drops {
-            self.announce_drops();
-        }
-    }
-
-    /// Probes that are due, and failed instances whose time has come.
-    fn poll_timers(&mut self, now: Timestamp) {
-        self.poll_probes(now);
-        for index in 0..self.captures.len() {
-            if let Some(change) = self.captures[index].port.poll(now) {
+    fn receive_from_guests(&mut self, index: usize, now: Timestamp) -> usize {
+        let capture = &mut self.captures[index];
+        let ingress = Ingress::Interface(capture.id);
+        let frames = match capture.port.recv(&mut self.batch[self.in_hand..], now) {
+            Ok(frames) => frames,
+            Err(change) => {
                 self.handle_capture_change(index, change);
+                return 0;
             }
+        };
+        let batch = self.in_hand..self.in_hand + frames;
+        let weight: Weight = self.batch[batch.clone()].iter().map(weight_of).sum();
+        capture.port.received += weight;
+        self.take_in_hand(frames, weight);
+        for slot in batch {
+            self.handle_frame(ingress, self.batch[slot], now);
         }
-        for index in 0..self.endpoints.len() {
-            if let Some(change) = self.endpoints[index].port.poll(now) {
+        frames
+    }
+
+    fn receive_from_nodes(&mut self, index: usize, now: Timestamp) -> usize {
+        let endpoint = &mut self.endpoints[index];
+        let frames = match endpoint.port.recv(&mut self.batch[self.in_hand..], now) {
+            Ok(frames) => frames,
+            Err(change) => {
                 self.handle_endpoint_change(index, change);
+                return 0;
             }
+        };
+        let batch = self.in_hand..self.in_hand + frames;
+        let weight: Weight = self.batch[batch.clone()].iter().map(weight_of).sum();
+        endpoint.port.received += weight;
+        self.take_in_hand(frames, weight);
+        for slot in batch {
+            self.handle_datagram(index, self.batch[slot], now);
         }
+        frames
+    }
+
+    fn take_in_hand(&mut self, frames: usize, weight: Weight) {
+        self.in_hand += frames;
+        self.bytes_in_hand += weight.bytes;
+    }
+
+    /// Sends what is in hand, and frees the slots that held it.
+    fn send_off(&mut self, now: Timestamp) {
         self.flush(now);
-    }
-
-    /// The first frame dropped for a reason is news; how many follow is a counter.
-    fn announce_drops(&mut self) {
-        for reason in DropReason::ALL {
-            if self.announced_drops.of(*reason) == 0 && self.drops.of(*reason) > 0 {
-                self.tell(Event::FirstDrop(*reason));
-            }
+        for index in 0..self.in_hand {
+            self.batch[index] = self.pool.slot(index);
         }
-        self.announced_drops = self.drops.clone();
+        (self.in_hand, self.bytes_in_hand) = (0, 0);
     }
 
-    fn next_timer(&self) -> Timestamp {
-        let ports = self.captures.iter().filter_map(|port| port.port.poll_at());
-        let endpoints = self.endpoints.iter().filter_map(|port| port.port.poll_at());
-        ports.chain(endpoints).chain(self.next_probe()).min().unwrap_or(Timestamp(u64::MAX))
+    /// Finds out which ports are due next. A worker whose ports give frames looks at the others now
+    /// and then; one that is done looks again for as long as that is likely to pay, then sleeps.
+    fn look(&mut self, now: Timestamp) {
+        self.unlooked += 1;
+        if self.readiness.is_any_due() {
+            if self.unlooked < LOOK_EVERY {
+                return;
+            }
+            self.readiness.poll();
+        } else if self.spin.is_on(now) && now < self.wake_at() {
+            self.readiness.poll();
+            if !self.readiness.is_any_due() {
+                // A guest that waits for this core goes first.
+                std::thread::yield_now();
+            }
+        } else {
+            self.readiness.wait(self.wake_at().since(now));
+        }
+        self.unlooked = 0;
     }
 }

@@ -1,4 +1,4 @@
-//! What the host offers plugin instances: logs, counters, a directory for state, the pool.
+//! What the host offers plugin instances: logs, counters, a directory for state, the pool, the node's keys.
 //!
 //! The C functions below are called from any thread of any plugin, at any time, also after an instance was
 //! closed; so what they look up is registered for the rest of the process. They must not panic.
@@ -17,6 +17,7 @@ use vreserve_abi::{HostContext, HostTable, HostTableRef, Identity, Pool, Queue, 
 
 use super::counters::{Counters, cut};
 use super::{CounterReading, PluginKind, PoolRegion};
+use crate::keys::KeyPair;
 
 /// Longest log line in bytes; longer ones are cut.
 const MAX_LOG_LINE: usize = 8 * 1024;
@@ -33,11 +34,14 @@ struct Registration {
     state_dir: PathBuf,
     counters: Counters,
     pool: Mutex<Option<PoolRegion>>,
+    /// None for all but link instances.
+    identity: Option<Arc<KeyPair>>,
 }
 
 /// The host's services for the instances of one daemon.
 pub struct HostServices {
     state_dir: PathBuf,
+    identity: Option<Arc<KeyPair>>,
     instances: Mutex<BTreeMap<(PluginKind, String), InstanceHost>>,
 }
 
@@ -51,7 +55,13 @@ pub struct InstanceHost {
 impl HostServices {
     /// Services that keep instances' durable state in `<state_dir>/<kind>/<instance>`.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        HostServices { state_dir: state_dir.into(), instances: Mutex::new(BTreeMap::new()) }
+        HostServices { state_dir: state_dir.into(), identity: None, instances: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The same, with the key pair that link instances are told.
+    #[must_use]
+    pub fn with_identity(self, keys: KeyPair) -> Self {
+        HostServices { identity: Some(Arc::new(keys)), ..self }
     }
 
     /// The services of one instance. A name stands for the same counters and state however often its
@@ -61,7 +71,8 @@ impl HostServices {
         let host = instances
             .entry((kind, name.to_owned()))
             .or_insert_with(|| {
-                InstanceHost::register(kind, name, self.state_dir.join(kind.name()).join(name))
+                let identity = self.identity.clone().filter(|_| kind == PluginKind::Link);
+                InstanceHost::register(kind, name, self.state_dir.join(kind.name()).join(name), identity)
             })
             .clone();
         *host.registration.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
@@ -76,13 +87,14 @@ impl HostServices {
 }
 
 impl InstanceHost {
-    fn register(kind: PluginKind, name: &str, state_dir: PathBuf) -> Self {
+    fn register(kind: PluginKind, name: &str, state_dir: PathBuf, identity: Option<Arc<KeyPair>>) -> Self {
         let registration = Arc::new(Registration {
             kind,
             name: name.to_owned(),
             state_dir,
             counters: Counters::default(),
             pool: Mutex::new(None),
+            identity,
         });
         let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
         registered.push(Arc::clone(&registration));
@@ -176,8 +188,10 @@ extern "C" fn queue(_: usize) -> Queue {
     Queue::ONLY
 }
 
-extern "C" fn identity(_: usize) -> Identity {
-    Identity::NONE
+extern "C" fn identity(context: usize) -> Identity {
+    let registration = registration(context);
+    let keys = registration.as_ref().and_then(|registration| registration.identity.as_ref());
+    keys.map_or(Identity::NONE, |keys| Identity { secret: *keys.private, public: keys.public.0 })
 }
 
 #[cfg(test)]
@@ -214,11 +228,29 @@ mod tests {
     }
 
     #[test]
+    fn the_nodes_keys_are_told_to_links_alone() {
+        let keys = KeyPair::generate();
+        let services = HostServices::new("/nonexistent").with_identity(keys.clone());
+        let told = |kind| {
+            let context = services.instance(kind, "internet", None).context();
+            let identity = context.table.identity();
+            identity(context.context)
+        };
+        let link = told(PluginKind::Link);
+        assert_eq!((link.secret, link.public), (*keys.private, keys.public.0));
+        for kind in [PluginKind::Capture, PluginKind::Infer, PluginKind::Adapt, PluginKind::Reserve] {
+            assert_eq!((told(kind).secret, told(kind).public), ([0; 32], [0; 32]), "{kind}");
+        }
+    }
+
+    #[test]
     fn a_wrong_context_number_does_no_harm() {
         let context = HostServices::new("/nonexistent").instance(PluginKind::Link, "x", None).context();
         let (log, counter, pool) = (context.table.log(), context.table.counter(), context.table.pool());
         log(usize::MAX, 9, "t".into(), "m".into());
         counter(usize::MAX, "n".into(), "h".into()).fetch_add(1, Ordering::Relaxed);
         assert!(pool(usize::MAX).base.is_null());
+        let identity = context.table.identity();
+        assert_eq!(identity(usize::MAX).secret, [0; 32]);
     }
 }

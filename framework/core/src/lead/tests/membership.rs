@@ -37,7 +37,7 @@ fn nodes_that_join_before_the_proxy_get_their_star_when_it_comes_and_anew_when_i
 fn a_second_proxy_is_refused() {
     let mut world = World::new(1);
     world.story();
-    world.lead.handle_node_joined(world.now, describe("hub2", NodeRole::Proxy, 101, &[]));
+    world.lead.handle_node_joined(world.now, describe("hub2", NodeRole::Proxy, 101, &[]), key_of("hub2"));
     world.run();
     assert_eq!(world.story(), ["node_refused"]);
     assert_eq!(world.lead.nodes().count(), 2);
@@ -85,6 +85,32 @@ fn a_node_that_joins_again_is_sent_its_part_again_and_keeps_its_circuits() {
     world.run();
     assert_eq!(world.phases(), [Phase::Carrying], "with other endpoints it is another node");
     assert_eq!(world.keys.len(), 2);
+}
+
+#[test]
+fn both_ends_of_every_link_are_told_the_key_that_the_other_proved() {
+    let mut world = World::new(2);
+    world.want(&[(1, 2)]);
+    for (node, part) in &world.applied {
+        assert_eq!(part.links.len(), 2, "{node} has two links");
+        for link in &part.links {
+            assert_eq!(link.far_key, key_of(&link.far_node), "{node} to {}", link.far_node);
+        }
+    }
+}
+
+#[test]
+fn a_node_that_comes_back_with_another_key_is_another_node() {
+    let mut world = World::new(2);
+    world.want(&[(1, 2)]);
+    let fresh = key_of("new");
+    world.lead.handle_node_joined(world.now, describe("n1", NodeRole::Spoke, 1, &[NET]), fresh);
+    world.lead.handle_guests(world.now, "n1", &[mac(1)]);
+    world.run();
+    assert_eq!(world.keys.len(), 2, "its circuit was given back and asked for anew");
+    let to_n1 = world.applied["n2"].links.iter().chain(&world.applied["hub"].links);
+    let keys: Vec<_> = to_n1.filter(|link| link.far_node == "n1").map(|link| link.far_key).collect();
+    assert_eq!(keys, [fresh, fresh], "nobody keeps a link to the old key");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use vreserve_model::{
 };
 
 use crate::ids::{LinkClass, LinkId};
+use crate::key::PublicKey;
 use crate::lead::*;
 use crate::overlay::{NodeOverlay, PairWay};
 
@@ -86,6 +87,13 @@ pub(super) fn describe(name: &str, role: NodeRole, last: u8, networks: &[&str]) 
     }
 }
 
+/// The key that a node proves: every name has another.
+pub(super) fn key_of(name: &str) -> PublicKey {
+    let mut key = [0; 32];
+    key[..name.len()].copy_from_slice(name.as_bytes());
+    PublicKey(key)
+}
+
 pub(super) fn observed(key: &RequestKey, state: ReservationState) -> Observed {
     Observed {
         key: key.clone(),
@@ -137,7 +145,7 @@ impl World {
 
     pub(super) fn join(&mut self, name: &str, role: NodeRole, last: u8) {
         self.joined.insert(name.into());
-        self.lead.handle_node_joined(self.now, describe(name, role, last, &[NET]));
+        self.lead.handle_node_joined(self.now, describe(name, role, last, &[NET]), key_of(name));
     }
 
     pub(super) fn leave(&mut self, name: &str) {

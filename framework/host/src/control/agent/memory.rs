@@ -71,6 +71,7 @@ fn star_of(overlay: &NodeOverlay) -> NodeOverlay {
 mod tests {
     use super::*;
     use vreserve_core::ids::LinkId;
+    use vreserve_core::key::PublicKey;
     use vreserve_core::overlay::OverlayLink;
 
     #[test]
@@ -82,6 +83,7 @@ mod tests {
             far_node: "hub".into(),
             endpoint: "internet".into(),
             far_address: "192.0.2.1:4789".into(),
+            far_key: PublicKey([id as u8; 32]),
         };
         let overlay = NodeOverlay {
             revision: 9,
