@@ -9,11 +9,12 @@
 
 mod common;
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
-use common::host::{Fate, Instance};
+use common::host::{Fate, Frame, Instance};
 use common::netns::Netns;
-use common::raw::{RawSocket, set_offloads};
+use common::raw::{RawSocket, send_segmented, set_offloads};
 use common::wire::{joined, transfer};
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
 
@@ -53,6 +54,7 @@ with_both_calls! {
     what_the_kernel_drops_while_nobody_receives_is_counted,
     an_interface_that_goes_ends_the_instance_with_an_error,
     an_mtu_that_shrinks_while_running_is_noticed,
+    a_tagged_super_frame_passes_whole,
     an_interface_that_loses_its_offloads_goes_on_with_wire_frames,
 }
 
@@ -201,4 +203,32 @@ fn an_interface_that_loses_its_offloads_goes_on_with_wire_frames(calls: &str) {
     let ((sent, received), largest) = joined(&mut a, &mut b, 64, || transfer(&lab.a, &lab.b, 1 << 20));
     assert!(received == sent);
     assert_eq!(largest, 1514, "the guests segment themselves");
+}
+
+fn a_tagged_super_frame_passes_whole(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let mut node = lab.open(calls, "a0", "");
+    lab.a.ip(&["neighbour", "add", "10.9.0.2", "lladdr", "02:00:00:00:00:02", "dev", "eth0"]);
+    let socket = lab.a.inside(|| UdpSocket::bind("10.9.0.1:7000").unwrap());
+    send_segmented(&socket, "10.9.0.2:7".parse().unwrap(), &[7; 5000], 1000);
+    let mut tagged = next_super_frame(&mut node);
+    // The guest's own interface, captured too, is what sends it again with a tag.
+    let place = format!(r#""interface":"eth0","kind":"interface","netns":"{}""#, lab.a.name);
+    let config = format!(r#"{{{place},"reader":"{calls}","writer":"{calls}"}}"#);
+    let mut guest = Instance::open(&config).unwrap();
+    tagged.bytes.splice(12..12, [0x81, 0x00, 0x60, 0x2a]);
+    tagged.offload.header_len += 4;
+    tagged.offload.checksum_start += 4;
+    assert_eq!(guest.send_whole(std::slice::from_ref(&tagged)).unwrap(), [Fate::Taken]);
+    let arrived = next_super_frame(&mut node);
+    assert!(arrived == tagged, "{:?} of {} bytes", arrived.offload, arrived.bytes.len());
+}
+
+fn next_super_frame(instance: &mut Instance) -> Frame {
+    loop {
+        assert!(is_readable(instance.ready_fd(), PATIENCE), "no frame came");
+        if let Some(frame) = instance.recv_whole(64).unwrap().into_iter().find(Frame::is_super_frame) {
+            return frame;
+        }
+    }
 }
