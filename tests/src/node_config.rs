@@ -89,6 +89,7 @@ impl Site<'_> {
             dir.join(name),
             socket(dir, name),
         );
+        text += &self.setup.node;
         let proxy = self.lab.proxy().expect("every lab of these tests has a proxy");
         let address = format!("{}:{CONTROL_PORT}", proxy.commodity.addr());
         if host.role == Role::Proxy {
@@ -117,7 +118,9 @@ impl Site<'_> {
         let capture = |guest: &vreserve_testbed::Guest| {
             let interface = guest.capture_interface();
             let place = match guest.interface {
-                GuestInterface::Tap | GuestInterface::Absent => format!("netns = {:?}", self.lab.namespace(&guest.name)),
+                GuestInterface::Tap | GuestInterface::Absent => {
+                    format!("netns = {:?}", self.lab.namespace(&guest.name))
+                }
                 GuestInterface::Veth => "kind = \"interface\"".to_owned(),
             };
             format!(

@@ -33,6 +33,8 @@ pub struct Setup {
     pub adapt: String,
     /// More tables for the lead's configuration, such as `[lead]`.
     pub lead: String,
+    /// More keys for `[node]` of every host.
+    pub node: String,
     /// More tables by host.
     pub tables: Vec<(&'static str, String)>,
     /// Hosts on which no daemon runs.
@@ -49,6 +51,7 @@ impl Default for Setup {
             reserve: String::new(),
             adapt: ADAPT.to_owned(),
             lead: "[lead]\nretry_min = \"500ms\"\nretry_max = \"2s\"\n".to_owned(),
+            node: String::new(),
             tables: Vec::new(),
             bare: Vec::new(),
         }

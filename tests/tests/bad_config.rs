@@ -172,14 +172,13 @@ fn each_mistake_is_refused_with_its_place_and_a_suggestion() {
 #[test]
 fn what_plugins_say_of_their_keys_has_its_place_too_and_nothing_is_opened() {
     let site = Site::new();
-    let capture =
-        format!("[capture.guests]\nuse = \"capture-iouring\"\ninterface = {TAP:?}\nqueue_depth = 0\n");
+    let capture = format!("[capture.guests]\nuse = \"capture-iouring\"\ninterface = {TAP:?}\nmtu = 1\n");
     let config = site.write(&capture);
-    let line = Site::line_of(&fs::read_to_string(&config).unwrap(), "queue_depth");
-    site.assert_refused(&config, &format!(":{line}:1: "), &["[capture.guests] queue_depth"]);
+    let line = Site::line_of(&fs::read_to_string(&config).unwrap(), "mtu");
+    site.assert_refused(&config, &format!(":{line}:1: "), &["[capture.guests] mtu"]);
 
     // Beside a capture that is right, a wrong link must keep the TAP from being made.
-    let right = capture.replace("queue_depth = 0\n", "");
+    let right = capture.replace("mtu = 1\n", "");
     let text = format!("{}{right}", site.text.replace("bind = \"127.0.0.1:0\"", "bind = \"localhost\""));
     let line = Site::line_of(&text, "bind = \"localhost\"");
     site.assert_refused(&site.write_text(&text), &format!(":{line}:"), &["[link.internet]", "bind"]);

@@ -6,6 +6,7 @@ mod artifacts;
 mod bench;
 mod check;
 mod demo;
+mod instructions;
 mod interrupt;
 mod iperf3;
 mod packages;
@@ -41,6 +42,12 @@ enum Task {
     Check,
     /// How fast it is, against baselines in the same run. Needs root.
     Bench(bench::Arguments),
+    /// Count the instructions of the hot functions and hold them against the recorded ones. Needs valgrind.
+    Instructions {
+        /// Record them instead.
+        #[arg(long)]
+        record: bool,
+    },
 }
 
 #[derive(Args)]
@@ -83,6 +90,7 @@ fn main() -> ExitCode {
         Task::Test { skip_system } => test::test(skip_system),
         Task::Check => check::check(),
         Task::Bench(arguments) => bench::bench(&arguments),
+        Task::Instructions { record } => instructions::instructions(record).map(drop),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use crate::run;
 
 /// A program and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("bridge", "iproute2"),
@@ -18,6 +18,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("tcpdump", "tcpdump"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Where system programs are; root's PATH may lack the sbin directories.
@@ -114,6 +115,6 @@ mod tests {
     fn each_missing_package_is_named_once() {
         assert_eq!(missing(&|_| true), [""; 0]);
         let has_only_tcpdump = |program: &str| program == "tcpdump";
-        assert_eq!(missing(&has_only_tcpdump), ["iproute2", "iperf3", "ethtool", "iputils-ping"]);
+        assert_eq!(missing(&has_only_tcpdump), ["iproute2", "iperf3", "ethtool", "iputils-ping", "valgrind"]);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::artifacts::{Artifacts, Profile};
 use crate::run::Reported;
-use crate::{check, packages, run};
+use crate::{check, instructions, packages, run};
 
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
 const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
@@ -37,6 +37,10 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         Ok(Reported::default())
     })?;
     record.stage("unit tests", unit_tests)?;
+    record.stage("instructions", || {
+        let skipped = instructions::instructions(false)?.into_iter().collect();
+        Ok(Reported { skipped, ..Reported::default() })
+    })?;
     if skip_system {
         record.skip("system tests and demo: --skip-system");
     } else {

@@ -73,7 +73,7 @@ pub(crate) struct ForwardingCache {
     entries: Vec<Entry>,
     capacity: usize,
     hasher: FixedState,
-    /// The entry that the last frame hit: bursts come in runs of one key.
+    /// The entry that the last frame hit or made: bursts come in runs of one key.
     last: usize,
     hand: usize,
     touched: Vec<u32>,
@@ -103,8 +103,7 @@ impl ForwardingCache {
     /// The verdict for a key if it is known in this epoch; then the frame is counted as well.
     #[inline]
     pub(crate) fn hit(&mut self, key: FrameKey, epoch: u64, weight: Weight) -> Option<Verdict> {
-        let is_last = self.entries.get(self.last).is_some_and(|entry| entry.key == key);
-        let at = if is_last { self.last } else { self.find(key)? };
+        let at = self.find(key)?;
         let entry = &mut self.entries[at];
         if entry.epoch != epoch {
             return None;
@@ -112,6 +111,19 @@ impl ForwardingCache {
         entry.referenced = true;
         self.last = at;
         count(entry, at, weight, &mut self.touched);
+        Some(entry.verdict)
+    }
+
+    /// The verdict for the key of the last hit or [`put`](Self::put), if it holds in this epoch; then the frame
+    /// is counted as well. For a caller who can tell that the key is the same without making it.
+    #[inline]
+    pub(crate) fn hit_again(&mut self, epoch: u64, weight: Weight) -> Option<Verdict> {
+        let entry = self.entries.get_mut(self.last)?;
+        if entry.epoch != epoch {
+            return None;
+        }
+        entry.referenced = true;
+        count(entry, self.last, weight, &mut self.touched);
         Some(entry.verdict)
     }
 

@@ -35,6 +35,8 @@ drop_reasons! {
     Oversized = "oversized",
     /// Headers and lengths of the frame contradict each other.
     Malformed = "malformed",
+    /// The frame's offload metadata contradict it.
+    BogusOffload = "bogus_offload",
     /// The source address is a group address or all zeroes.
     InvalidSource = "invalid_source",
     /// A guest sent a frame with the EtherType that nodes keep for signals among themselves.

@@ -20,7 +20,7 @@ pub const HEADER_LEN: usize = 14;
 /// How a [`Cell`](crate::counters::Cell) says that its frames carried no VLAN tag.
 pub const NO_VLAN: u16 = 0xffff;
 
-const VLAN_ETHERTYPE: u16 = 0x8100;
+pub(crate) const VLAN_ETHERTYPE: u16 = 0x8100;
 const VLAN_TAG_LEN: usize = 4;
 const VLAN_ID_MASK: u16 = 0x0fff;
 const GROUP_BIT: u64 = 1 << 40;

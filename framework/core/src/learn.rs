@@ -85,6 +85,8 @@ struct Place {
     at: Ingress,
     since: Timestamp,
     seen: Timestamp,
+    /// Seen here, not only told of.
+    is_own: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,6 +143,9 @@ impl GuestTable {
         let from = match known {
             Some(place) if place.at == at => {
                 place.seen = now;
+                if !std::mem::replace(&mut place.is_own, true) {
+                    self.report(LearnEvent::Learned { guest, at });
+                }
                 return Observation::Unchanged;
             }
             Some(place) if now.since(place.since) < self.limits.move_hold => return Observation::TooSoon,
@@ -153,12 +158,26 @@ impl GuestTable {
         if let Some(from) = from {
             self.leave(from);
         }
-        self.places.insert(guest, Place { at, since: now, seen: now });
+        self.places.insert(guest, Place { at, since: now, seen: now, is_own: true });
         self.report(match from {
             Some(from) => LearnEvent::Moved { guest, from, to: at },
             None => LearnEvent::Learned { guest, at },
         });
         Observation::Changed
+    }
+
+    /// Another worker has seen `guest` at the local ingress `at`: true if that is news. It is no event here until
+    /// a frame of the guest comes here too, or it expires.
+    pub(crate) fn tell(&mut self, guest: MacAddr, at: Ingress, now: Timestamp) -> bool {
+        let from = self.locate(guest);
+        if from == Some(at) || !self.enter(at) {
+            return false;
+        }
+        if let Some(from) = from {
+            self.leave(from);
+        }
+        self.places.insert(guest, Place { at, since: now, seen: now, is_own: false });
+        true
     }
 
     /// The guest, if it is known, was active up to `now`.
@@ -283,6 +302,19 @@ mod tests {
             moves += usize::from(seen == Observation::Changed);
         }
         assert!((2..=10).contains(&moves), "{moves} moves in 10 seconds");
+    }
+
+    #[test]
+    fn what_another_worker_has_seen_is_no_event_before_it_is_seen_here() {
+        let mut table = GuestTable::new(LearnLimits::default());
+        assert!(table.tell(GUEST, ONE, at(0)));
+        assert!(!table.tell(GUEST, ONE, at(1)), "no news");
+        assert_eq!(table.locate(GUEST), Some(ONE));
+        assert_eq!(events(&mut table), []);
+        assert_eq!(table.observe(GUEST, ONE, at(2)), Observation::Unchanged);
+        assert_eq!(events(&mut table), [LearnEvent::Learned { guest: GUEST, at: ONE }]);
+        assert!(table.tell(GUEST, TWO, at(2)), "it has moved, and there is no hold for another's word");
+        assert_eq!(table.locate(GUEST), Some(TWO));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! before everything that can be checked has been.
 
 mod epoch;
+mod ports;
 mod start;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::control::events::EventLog;
 use crate::control::lead::{Input, LeadShell, SessionId};
 use crate::control::messages::{DownMessage, UpMessage};
 use crate::control::uplink::Uplink;
-use crate::dataplane::{DataPlane, WorkerConfig};
+use crate::dataplane::{DataPlane, DataPlaneConfig};
 use crate::keys::{KeyPair, PublicKey};
 use crate::loader::Registry;
 
@@ -50,19 +51,14 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let control = bind_control(&config).await?;
     let parts = Parts::open(&config, &registry, &events, &keys)?;
 
-    let (data_sender, data) = mpsc::unbounded_channel();
     let description = parts.describe(&config);
-    let plane = DataPlane::start(
-        WorkerConfig {
-            pool: parts.pool,
-            captures: parts.captures,
-            endpoints: parts.endpoints,
-            clock,
-            seed: start::random_seed().map_err(StartFailure::other)?,
-            spin: config.node.spin,
-        },
-        data_sender,
-    )
+    let workers = parts.workers.len();
+    let (plane, data) = DataPlane::start(DataPlaneConfig {
+        workers: parts.workers,
+        clock,
+        seed: start::random_seed().map_err(StartFailure::other)?,
+        spin: config.node.spin,
+    })
     .map_err(StartFailure::other)?;
 
     let (up, up_receiver) = mpsc::unbounded_channel();
@@ -77,7 +73,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             static_links: parts.static_links,
             infer: parts.infer,
             report_interval: config.infer.report_interval,
-            worker: plane.mailbox(),
+            workers: plane.workers(),
             events: events.clone(),
             clock,
             state_dir: config.node.state_dir.clone(),
@@ -121,7 +117,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
         clock,
     };
     tokio::spawn(api.run(listener));
-    tracing::info!(node = config.node.name, "started");
+    tracing::info!(node = config.node.name, workers, "started");
 
     let outcome = wait_for_stop(lead, agent).await;
     drop(std::fs::remove_file(&config.node.socket));

@@ -12,6 +12,7 @@ use vreserve::control::events::EventLog;
 use vreserve::control::messages::{DownMessage, UpMessage};
 use vreserve::control::revive::Revived;
 use vreserve::dataplane::mailbox::{Collected, Command, CutoverSpec, Event, LinkSpec, Mailbox, mailbox};
+use vreserve::dataplane::{Teller, Workers, events};
 use vreserve::keys::PublicKey;
 use vreserve::plugin::{HostServices, InferInstance, PluginKind};
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
@@ -32,7 +33,7 @@ const DESTINATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 struct World {
     down: mpsc::Sender<DownMessage>,
     up: mpsc::UnboundedReceiver<UpMessage>,
-    data: mpsc::UnboundedSender<Event>,
+    data: Teller,
     worker: Mailbox,
     _questions: mpsc::Sender<vreserve::control::agent::Question>,
     state: tempfile::TempDir,
@@ -52,7 +53,9 @@ impl World {
         let infer = Revived::new("infer.vttif".into(), infer, Box::new(open), EventLog::default());
         let (up_sender, up) = mpsc::unbounded_channel();
         let (down, down_receiver) = mpsc::channel(16);
-        let (data, data_receiver) = mpsc::unbounded_channel();
+        let workers = Workers::new(vec![worker]);
+        let (mut tellers, data_receiver) = events(&workers);
+        let data = tellers.remove(0);
         let (questions, question_receiver) = mpsc::channel(1);
         let config = AgentConfig {
             role: StarRole::Leaf,
@@ -61,7 +64,7 @@ impl World {
             static_links: Vec::new(),
             infer,
             report_interval: Duration::from_secs(3600),
-            worker,
+            workers,
             events: EventLog::default(),
             clock: Clock::start(),
             state_dir: state.path().to_owned(),
@@ -151,7 +154,7 @@ impl World {
             barriers: 1,
             dropped: 0,
         };
-        self.data.send(Event::CutoverEnded(id, outcome)).expect("the agent runs");
+        self.data.tell(Event::CutoverEnded(id, outcome));
     }
 }
 
@@ -204,7 +207,7 @@ async fn a_pair_is_held_while_it_moves_and_sent_on_the_circuit_afterwards() {
 #[tokio::test]
 async fn a_dead_circuit_sends_its_pairs_to_the_star_before_anybody_is_asked() {
     let mut world = World::carrying().await;
-    world.data.send(Event::Health(CIRCUIT, LinkHealth::Down)).unwrap();
+    world.data.tell(Event::Health(CIRCUIT, LinkHealth::Down));
     let (rules, begin, _) = world.installed().await;
     assert!(actions(&rules).is_empty() && begin.is_empty(), "no rule but the star's flood is left");
     assert_eq!(world.told().await, UpMessage::LinkState { link: CIRCUIT, up: false });

@@ -54,6 +54,11 @@ impl<'a> Batch<'a> {
         FrameSlot { slot: &mut self.slots[index] }
     }
 
+    /// The record of the slot at `index`, for those who put other memory there.
+    pub(crate) fn raw(&mut self, index: usize) -> &mut Slot {
+        &mut self.slots[index]
+    }
+
     /// All slots in order.
     pub fn iter_mut(&mut self) -> FrameSlots<'_> {
         FrameSlots { slots: self.slots.iter_mut() }

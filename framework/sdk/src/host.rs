@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use vreserve_abi::{HostContext, Identity, Queue};
 
+use crate::LentSlots;
+
 /// The host, for one plugin instance: counters and a place for durable state. Logs go through [`tracing`].
 #[derive(Clone, Copy)]
 pub struct Host {
@@ -34,6 +36,12 @@ impl Host {
     pub fn queue(&self) -> Queue {
         let queue = self.context.table.queue();
         queue(self.context.context)
+    }
+
+    /// The slots of the host's pool that are lent to this instance, if any; they are given once, until dropped.
+    pub fn lent(&self) -> Option<LentSlots> {
+        let pool = self.context.table.pool();
+        LentSlots::of(&pool(self.context.context))
     }
 
     /// The node's key pair, by which other nodes know it; only link instances are told.

@@ -15,6 +15,7 @@ mod config;
 mod export;
 mod host;
 mod infer;
+mod lent;
 mod link;
 mod logging;
 mod reserve;
@@ -26,6 +27,7 @@ pub use batch::{Batch, FrameSlot, Refusal};
 pub use capture::{Capture, InterfaceInfo};
 pub use host::{Counter, Host};
 pub use infer::Infer;
+pub use lent::LentSlots;
 pub use link::{EndpointInfo, FarId, FarNode, Link};
 pub use reserve::{Handle, Reserve, Verb, dispatch};
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Instant;
 
 use vreserve_sdk::{Batch, Capture, Failure, Host, InterfaceInfo};
 
@@ -35,10 +36,12 @@ impl Capture for IoUringCapture {
         let (attachment, interface) = Attachment::open(&config, host.queue())?;
         let cannot =
             |error: io::Error| Failure::unavailable(format!("interface {}: {error}", config.interface));
+        let reader = config.reader.unwrap_or(config.kind.default_reader());
+        let writer = config.writer.unwrap_or(config.kind.default_writer());
         Ok(IoUringCapture {
-            reader: Reader::new(&attachment).map_err(cannot)?,
-            writer: Writer::new(&attachment).map_err(cannot)?,
-            limit: Limit::new(interface, attachment.info.mtu),
+            reader: Reader::new(&attachment, reader, &host).map_err(cannot)?,
+            writer: Writer::new(&attachment, writer).map_err(cannot)?,
+            limit: Limit::new(interface, attachment.info.mtu, Instant::now()),
             attachment,
             is_busy: false,
             counters: Counters::new(&host),
@@ -50,7 +53,7 @@ impl Capture for IoUringCapture {
         self.limit.begin();
         let result = self.reader.recv(batch, &mut self.limit, &mut tally);
         if let Ok(filled) = result {
-            self.count_dropped(filled, &mut tally)?;
+            self.take_stock(filled, &mut tally)?;
         }
         self.counters.add(&tally);
         result
@@ -65,7 +68,7 @@ impl Capture for IoUringCapture {
     }
 
     fn ready_fd(&self) -> Option<RawFd> {
-        Some(self.attachment.incoming.as_raw_fd())
+        Some(self.reader.ready_fd().unwrap_or(self.attachment.incoming.as_raw_fd()))
     }
 
     fn info(&self) -> InterfaceInfo {
@@ -74,10 +77,14 @@ impl Capture for IoUringCapture {
 }
 
 impl IoUringCapture {
-    /// Asks the kernel what it dropped, once whenever traffic pauses.
-    fn count_dropped(&mut self, filled: usize, tally: &mut Tally) -> io::Result<()> {
+    /// Once whenever traffic pauses, asks the kernel what it dropped and, now and then, for the MTU.
+    fn take_stock(&mut self, filled: usize, tally: &mut Tally) -> io::Result<()> {
         let was_busy = std::mem::replace(&mut self.is_busy, filled > 0);
-        if filled == 0 && was_busy && self.attachment.kind == Kind::Interface {
+        if filled > 0 || !was_busy {
+            return Ok(());
+        }
+        self.limit.poll(Instant::now());
+        if self.attachment.kind == Kind::Interface {
             tally.drop_busy += packet::dropped(self.attachment.incoming.as_fd())?;
         }
         Ok(())

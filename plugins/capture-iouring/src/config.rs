@@ -8,8 +8,6 @@ use vreserve_sdk::Failure;
 const NAME_MAX: usize = 15;
 /// Below 68 bytes IPv4 itself does not work (RFC 791); with 14 bytes of header a frame has 65,535 at most.
 const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_521;
-/// The kernel takes no more provided buffers than 32,768; 64 KiB each make 256 MiB at this depth already.
-const QUEUE_DEPTH_MAX: u16 = 4096;
 
 /// Configuration of one captured interface.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -24,8 +22,8 @@ pub struct Config {
     /// that of the daemon.
     #[serde(default)]
     pub netns: Option<String>,
-    /// For a TAP: an open descriptor of it, without IFF_VNET_HDR and with IFF_NO_PI, that the daemon
-    /// inherited. It stays open and becomes non-blocking.
+    /// For a TAP: an open descriptor of it, with IFF_NO_PI, that the daemon inherited. It stays open
+    /// and becomes non-blocking. Without IFF_VNET_HDR there is no offload.
     #[serde(default)]
     pub fd: Option<i32>,
     /// The interface's MTU in bytes, 68 to 65521, to be set when it is opened. By default 1450 for a TAP that is
@@ -35,9 +33,22 @@ pub struct Config {
     /// Whether to set the interface up. By default only a TAP that is created is set up.
     #[serde(default)]
     pub up: Option<bool>,
-    /// Buffers that wait in the ring for frames, 1 to 4096; rounded up to a power of two.
-    #[serde(default = "default_queue_depth")]
-    pub queue_depth: u16,
+    /// How frames are read. By default the way that is faster for this kind of interface.
+    #[serde(default)]
+    pub reader: Option<Calls>,
+    /// How frames are written. By default the way that is faster for this kind of interface.
+    #[serde(default)]
+    pub writer: Option<Calls>,
+}
+
+/// How system calls are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Calls {
+    /// One per frame.
+    Plain,
+    /// One per batch, by io_uring.
+    Ring,
 }
 
 /// What kind of interface is captured.
@@ -51,8 +62,16 @@ pub enum Kind {
     Interface,
 }
 
-fn default_queue_depth() -> u16 {
-    256
+impl Kind {
+    /// The faster reader (README, "Where io_uring wins").
+    pub(crate) fn default_reader(self) -> Calls {
+        Calls::Plain
+    }
+
+    /// The faster writer.
+    pub(crate) fn default_writer(self) -> Calls {
+        Calls::Plain
+    }
 }
 
 impl Config {
@@ -70,9 +89,6 @@ impl Config {
         }
         if self.mtu.is_some_and(|mtu| !MTU_RANGE.contains(&mtu)) {
             return Err(Failure::invalid("mtu", "not within 68 to 65521"));
-        }
-        if !(1..=QUEUE_DEPTH_MAX).contains(&self.queue_depth) {
-            return Err(Failure::invalid("queue_depth", "not within 1 to 4096"));
         }
         Ok(())
     }
@@ -113,7 +129,7 @@ mod tests {
     fn only_the_interface_is_required() {
         let config: Config = read_config(r#"{"interface":"tap0"}"#).unwrap();
         config.check().unwrap();
-        assert_eq!((config.kind, config.queue_depth, config.mtu, config.up), (Kind::Tap, 256, None, None));
+        assert_eq!((config.kind, config.reader, config.mtu, config.up), (Kind::Tap, None, None, None));
     }
 
     #[test]
@@ -125,7 +141,7 @@ mod tests {
         assert_eq!(wrong_key(r#"{"interface":"t","kind":"tun"}"#), "kind");
         assert_eq!(wrong_key(r#"{"interface":"t","mtu":60}"#), "mtu");
         assert_eq!(wrong_key(r#"{"interface":"t","mtu":65522}"#), "mtu");
-        assert_eq!(wrong_key(r#"{"interface":"t","queue_depth":0}"#), "queue_depth");
+        assert_eq!(wrong_key(r#"{"interface":"t","reader":"fast"}"#), "reader");
         assert_eq!(wrong_key(r#"{"interface":"t","fd":-1}"#), "fd");
         assert_eq!(wrong_key(r#"{"interface":"t","fd":3,"kind":"interface"}"#), "fd");
         assert_eq!(wrong_key(r#"{"interface":"t","fd":3,"netns":"x"}"#), "netns");

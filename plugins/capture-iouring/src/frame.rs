@@ -2,16 +2,11 @@
 //! frame that it gives, what the host says of a frame that it wants sent. Pure.
 
 use vreserve_offload::parse::ETHERNET_HEADER;
-use vreserve_offload::{Offload, OffloadError, Segments, VnetHeader};
-use vreserve_sdk::{FrameSlot, Offload as SlotOffload};
+use vreserve_offload::{Offload, OffloadError, Segments};
+use vreserve_sdk::FrameSlot;
 
 /// More segments than this have fewer than 48 bytes each, the least that TCP of Linux ever sends.
 const MAX_SEGMENTS: usize = 65_535 / 48;
-
-/// The bits of `SlotOffload::flags` that stand in the header's flags: partial and valid checksum.
-const CHECKSUM_FLAGS: u8 = 3;
-/// TCP with ECN: bit 7 of `SlotOffload::flags`, but of the header's type.
-const ECN: u8 = 0x80;
 
 const MACS_LEN: usize = 12;
 /// A VLAN tag as it stands in a frame.
@@ -66,38 +61,6 @@ pub(crate) fn check(frame: &[u8], offload: &Offload, frame_max: usize) -> Result
     }
     let header_len = u16::try_from(first.header_len()).map_err(|_| Unusable::Malformed)?;
     Ok(Checked { offload: Offload { header_len, ..*offload }, frames })
-}
-
-/// The metadata as a slot has them.
-pub(crate) fn to_slot(offload: &Offload) -> SlotOffload {
-    let [flags, kind, ..] = VnetHeader::encode(offload).0;
-    SlotOffload {
-        kind: kind & !ECN,
-        flags: flags | kind & ECN,
-        header_len: offload.header_len,
-        segment_size: offload.segment_size,
-        checksum_start: offload.checksum_start,
-        checksum_offset: offload.checksum_offset,
-        reserved: 0,
-    }
-}
-
-/// The metadata of a slot.
-pub(crate) fn from_slot(offload: &SlotOffload) -> Result<Offload, Unusable> {
-    if offload.kind & ECN != 0 {
-        return Err(Unusable::Malformed);
-    }
-    let mut header = VnetHeader::default();
-    header.0[0] = offload.flags & CHECKSUM_FLAGS;
-    header.0[1] = offload.kind | offload.flags & ECN;
-    let kinds = header.decode()?;
-    Ok(Offload {
-        header_len: offload.header_len,
-        segment_size: offload.segment_size,
-        checksum_start: offload.checksum_start,
-        checksum_offset: offload.checksum_offset,
-        ..kinds
-    })
 }
 
 /// Puts a VLAN tag back that the kernel took out, and moves the metadata along. The virtio-net header, which has
@@ -172,20 +135,6 @@ mod tests {
         for len in 0..60 {
             let verdict = check(&frame[..len], &good, 65_549);
             assert_eq!(verdict, Err(Unusable::Malformed), "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn slots_and_headers_say_the_same() {
-        let (_, tcp) = super_frame();
-        let valid = Offload { data_valid: true, ..Offload::default() };
-        let ecn = Offload { ecn: true, ..tcp };
-        for offload in [tcp, valid, ecn, Offload::default()] {
-            assert_eq!(from_slot(&to_slot(&offload)), Ok(offload));
-        }
-        for kind in [2, 3, 6, 0x80, 0x81, 0xff] {
-            let unknown = SlotOffload { kind, ..SlotOffload::default() };
-            assert_eq!(from_slot(&unknown), Err(Unusable::Malformed));
         }
     }
 }

@@ -9,16 +9,13 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::net::UdpSocket;
 use std::time::Duration;
 
-use common::host::{Fate, Instance};
+use common::host::{Fate, Frame, Instance};
 use common::netns::Netns;
-use common::raw::RawSocket;
+use common::raw::{RawSocket, send_segmented, set_offloads};
+use common::wire::{joined, transfer};
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
 
 struct Lab {
@@ -40,84 +37,32 @@ impl Lab {
         Some(lab)
     }
 
-    fn open(&self, interface: &str, more: &str) -> Instance {
+    fn open(&self, calls: &str, interface: &str, more: &str) -> Instance {
         let netns = &self.node.name;
-        let config = format!(r#"{{"interface":"{interface}","kind":"interface","netns":"{netns}"{more}}}"#);
-        Instance::open(&config).unwrap()
+        let place = format!(r#""interface":"{interface}","kind":"interface","netns":"{netns}""#);
+        Instance::open(&format!(r#"{{{place},"reader":"{calls}","writer":"{calls}"{more}}}"#)).unwrap()
     }
 }
 
-/// Copies frames from one instance to the other until nothing is left to copy and `is_over`.
-fn forward(from: &mut Instance, to: &mut Instance, batch: usize, largest: &mut usize) -> bool {
-    let frames = from.recv_whole(batch).unwrap();
-    *largest = frames.iter().map(|frame| frame.bytes.len()).max().unwrap_or(0).max(*largest);
-    // A frame that finds no room is lost, as on any wire; TCP sends it again.
-    drop(to.send_whole(&frames).unwrap());
-    !frames.is_empty()
+with_both_calls! {
+    tcp_of_unmodified_guests_passes_with_their_offloads_on,
+    injected_frames_arrive_byte_for_byte_and_are_not_captured_again,
+    frames_for_strangers_are_captured_byte_for_byte,
+    a_vlan_tag_that_the_kernel_takes_out_is_put_back,
+    an_idle_interface_gives_nothing_and_waiting_frames_make_it_ready,
+    frames_over_the_mtu_are_refused_and_the_batch_goes_on,
+    what_the_kernel_drops_while_nobody_receives_is_counted,
+    an_interface_that_goes_ends_the_instance_with_an_error,
+    an_mtu_that_shrinks_while_running_is_noticed,
+    a_tagged_super_frame_passes_whole,
+    an_interface_that_loses_its_offloads_goes_on_with_wire_frames,
 }
 
-/// Joins the two interfaces while `traffic` runs; returns the largest frame that passed.
-fn joined<T: Send>(
-    a: &mut Instance,
-    b: &mut Instance,
-    batch: usize,
-    traffic: impl FnOnce() -> T + Send,
-) -> (T, usize) {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let wire = scope.spawn(|| {
-            let mut largest = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                let to_b = forward(a, b, batch, &mut largest);
-                let to_a = forward(b, a, batch, &mut largest);
-                if !to_b && !to_a {
-                    wait_for_either(a, b);
-                }
-            }
-            largest
-        });
-        // The wire must stop also if the traffic fails, or the test would wait for it instead of failing.
-        let result = panic::catch_unwind(AssertUnwindSafe(traffic));
-        is_over.store(true, Ordering::Relaxed);
-        let largest = wire.join().unwrap();
-        (result.unwrap_or_else(|failure| panic::resume_unwind(failure)), largest)
-    })
-}
-
-fn wait_for_either(a: &Instance, b: &Instance) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut fds = [a.ready_fd(), b.ready_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    poll(&mut fds, PollTimeout::from(20u8)).unwrap();
-}
-
-/// Sends `len` patterned bytes from guest A to guest B and returns what came.
-fn transfer(lab: &Lab, len: usize) -> (Vec<u8>, Vec<u8>) {
-    let sent: Vec<u8> = (0..len).map(|index| (index * 31 % 251) as u8).collect();
-    let listener = lab.b.inside(|| TcpListener::bind("10.9.0.2:0").unwrap());
-    let address = listener.local_addr().unwrap();
-    let received = thread::scope(|scope| {
-        let receiver = scope.spawn(|| {
-            let mut received = Vec::new();
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream.read_to_end(&mut received).unwrap();
-            received
-        });
-        let mut stream = lab.a.inside(|| TcpStream::connect_timeout(&address, PATIENCE).unwrap());
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(&sent).unwrap();
-        drop(stream);
-        receiver.join().unwrap()
-    });
-    (sent, received)
-}
-
-#[test]
-fn tcp_of_unmodified_guests_passes_with_their_offloads_on() {
+fn tcp_of_unmodified_guests_passes_with_their_offloads_on(calls: &str) {
     let Some(lab) = Lab::new() else { return };
     for (batch, len) in [(64, 8 << 20), (7, 1 << 20), (1, 200_000)] {
-        let (mut a, mut b) = (lab.open("a0", ""), lab.open("b0", ""));
-        let ((sent, received), largest) = joined(&mut a, &mut b, batch, || transfer(&lab, len));
+        let (mut a, mut b) = (lab.open(calls, "a0", ""), lab.open(calls, "b0", ""));
+        let ((sent, received), largest) = joined(&mut a, &mut b, batch, || transfer(&lab.a, &lab.b, len));
         assert_eq!(received.len(), sent.len());
         assert!(received == sent, "content differs with batches of {batch}");
         assert!(largest > 1514, "super-frames pass whole");
@@ -127,10 +72,9 @@ fn tcp_of_unmodified_guests_passes_with_their_offloads_on() {
     }
 }
 
-#[test]
-fn injected_frames_arrive_byte_for_byte_and_are_not_captured_again() {
+fn injected_frames_arrive_byte_for_byte_and_are_not_captured_again(calls: &str) {
     let Some(lab) = Lab::new() else { return };
-    let mut instance = lab.open("a0", "");
+    let mut instance = lab.open(calls, "a0", "");
     let guest = RawSocket::open(&lab.a, "eth0");
     let frames: Vec<_> = (0..64).map(|number| numbered_frame(number, 60 + number as usize * 20)).collect();
     assert_eq!(instance.send(&frames).unwrap(), vec![Fate::Taken; 64]);
@@ -140,10 +84,9 @@ fn injected_frames_arrive_byte_for_byte_and_are_not_captured_again() {
     assert!(!instance.recv(64).unwrap().iter().any(|frame| is_numbered(frame)), "our own frames come back");
 }
 
-#[test]
-fn frames_for_strangers_are_captured_byte_for_byte() {
+fn frames_for_strangers_are_captured_byte_for_byte(calls: &str) {
     let Some(lab) = Lab::new() else { return };
-    let mut instance = lab.open("a0", "");
+    let mut instance = lab.open(calls, "a0", "");
     let guest = RawSocket::open(&lab.a, "eth0");
     let sent: Vec<_> = (0..500).map(|number| numbered_frame(number, 60 + number as usize % 1400)).collect();
     for frame in &sent {
@@ -152,10 +95,9 @@ fn frames_for_strangers_are_captured_byte_for_byte() {
     assert_eq!(recv_until(&mut instance, sent.len(), is_numbered), sent);
 }
 
-#[test]
-fn a_vlan_tag_that_the_kernel_takes_out_is_put_back() {
+fn a_vlan_tag_that_the_kernel_takes_out_is_put_back(calls: &str) {
     let Some(lab) = Lab::new() else { return };
-    let mut instance = lab.open("a0", "");
+    let mut instance = lab.open(calls, "a0", "");
     let guest = RawSocket::open(&lab.a, "eth0");
     for (protocol, len) in [([0x81, 0x00], 1514), ([0x88, 0xa8], 1000)] {
         let mut tagged = numbered_frame(7, len);
@@ -165,10 +107,9 @@ fn a_vlan_tag_that_the_kernel_takes_out_is_put_back() {
     }
 }
 
-#[test]
-fn an_idle_interface_gives_nothing_and_waiting_frames_make_it_ready() {
+fn an_idle_interface_gives_nothing_and_waiting_frames_make_it_ready(calls: &str) {
     let Some(lab) = Lab::new() else { return };
-    let mut instance = lab.open("a0", "");
+    let mut instance = lab.open(calls, "a0", "");
     let guest = RawSocket::open(&lab.a, "eth0");
     while !instance.recv(64).unwrap().is_empty() {}
     for count in [0, 1, 64] {
@@ -186,10 +127,9 @@ fn an_idle_interface_gives_nothing_and_waiting_frames_make_it_ready() {
     assert!(!is_readable(instance.ready_fd(), Duration::ZERO));
 }
 
-#[test]
-fn frames_over_the_mtu_are_refused_and_the_batch_goes_on() {
+fn frames_over_the_mtu_are_refused_and_the_batch_goes_on(calls: &str) {
     let Some(lab) = Lab::new() else { return };
-    let mut instance = lab.open("a0", r#","mtu":1000"#);
+    let mut instance = lab.open(calls, "a0", r#","mtu":1000"#);
     assert_eq!(instance.info().mtu, 1000);
     let guest = RawSocket::open(&lab.a, "eth0");
     let batch = [numbered_frame(1, 1014), numbered_frame(2, 1500), vec![0; 5], numbered_frame(3, 60)];
@@ -199,10 +139,9 @@ fn frames_over_the_mtu_are_refused_and_the_batch_goes_on() {
     assert_eq!(guest.recv_wanted(is_numbered), batch[3]);
 }
 
-#[test]
-fn what_the_kernel_drops_while_nobody_receives_is_counted() {
+fn what_the_kernel_drops_while_nobody_receives_is_counted(calls: &str) {
     let Some(lab) = Lab::new() else { return };
-    let mut instance = lab.open("a0", r#","queue_depth":4"#);
+    let mut instance = lab.open(calls, "a0", "");
     let guest = RawSocket::open(&lab.a, "eth0");
     let sent = 40_000;
     for number in 0..sent {
@@ -219,14 +158,13 @@ fn what_the_kernel_drops_while_nobody_receives_is_counted() {
     assert_eq!(arrived + dropped, u64::from(sent));
 }
 
-#[test]
-fn an_interface_that_goes_ends_the_instance_with_an_error() {
+fn an_interface_that_goes_ends_the_instance_with_an_error(calls: &str) {
     for (command, errnos) in [
         (["link", "set", "a0", "down"], [libc::ENETDOWN, libc::ENETDOWN]),
         (["link", "delete", "dev", "a0"], [libc::ENETDOWN, libc::ENXIO]),
     ] {
         let Some(lab) = Lab::new() else { return };
-        let mut instance = lab.open("a0", "");
+        let mut instance = lab.open(calls, "a0", "");
         while !instance.recv(64).unwrap().is_empty() {}
         lab.node.ip(&command);
         assert!(is_readable(instance.ready_fd(), PATIENCE), "the host is woken");
@@ -234,5 +172,63 @@ fn an_interface_that_goes_ends_the_instance_with_an_error() {
         assert_eq!(received, Some(errnos[0]), "{command:?}");
         let sent = instance.send(&[numbered_frame(1, 60)]).unwrap_err().raw_os_error();
         assert_eq!(sent, Some(errnos[1]), "{command:?}");
+    }
+}
+
+fn an_mtu_that_shrinks_while_running_is_noticed(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open(calls, "a0", "");
+    let guest = RawSocket::open(&lab.a, "eth0");
+    assert_eq!(instance.send(&[numbered_frame(1, 1400)]).unwrap(), [Fate::Taken]);
+    assert_eq!(guest.recv_wanted(is_numbered), numbered_frame(1, 1400));
+    lab.node.ip(&["link", "set", "a0", "mtu", "1000"]);
+    assert_eq!(instance.send(&[numbered_frame(2, 1400)]).unwrap(), [Fate::Oversized]);
+    assert_eq!(instance.limit(0), 1018);
+    assert_eq!(instance.send(&[numbered_frame(3, 1014)]).unwrap(), [Fate::Taken]);
+    assert_eq!(guest.recv_wanted(is_numbered), numbered_frame(3, 1014));
+}
+
+fn an_interface_that_loses_its_offloads_goes_on_with_wire_frames(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let (mut a, mut b) = (lab.open(calls, "a0", ""), lab.open(calls, "b0", ""));
+    for on in [true, false, true] {
+        // The node's end alone: what comes in whole must be cut on its way out.
+        set_offloads(&lab.node, "b0", on);
+        let ((sent, received), largest) = joined(&mut a, &mut b, 64, || transfer(&lab.a, &lab.b, 4 << 20));
+        assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
+        assert!(largest > 1514);
+    }
+    set_offloads(&lab.a, "eth0", false);
+    set_offloads(&lab.b, "eth0", false);
+    let ((sent, received), largest) = joined(&mut a, &mut b, 64, || transfer(&lab.a, &lab.b, 1 << 20));
+    assert!(received == sent);
+    assert_eq!(largest, 1514, "the guests segment themselves");
+}
+
+fn a_tagged_super_frame_passes_whole(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let mut node = lab.open(calls, "a0", "");
+    lab.a.ip(&["neighbour", "add", "10.9.0.2", "lladdr", "02:00:00:00:00:02", "dev", "eth0"]);
+    let socket = lab.a.inside(|| UdpSocket::bind("10.9.0.1:7000").unwrap());
+    send_segmented(&socket, "10.9.0.2:7".parse().unwrap(), &[7; 5000], 1000);
+    let mut tagged = next_super_frame(&mut node);
+    // The guest's own interface, captured too, is what sends it again with a tag.
+    let place = format!(r#""interface":"eth0","kind":"interface","netns":"{}""#, lab.a.name);
+    let config = format!(r#"{{{place},"reader":"{calls}","writer":"{calls}"}}"#);
+    let mut guest = Instance::open(&config).unwrap();
+    tagged.bytes.splice(12..12, [0x81, 0x00, 0x60, 0x2a]);
+    tagged.offload.header_len += 4;
+    tagged.offload.checksum_start += 4;
+    assert_eq!(guest.send_whole(std::slice::from_ref(&tagged)).unwrap(), [Fate::Taken]);
+    let arrived = next_super_frame(&mut node);
+    assert!(arrived == tagged, "{:?} of {} bytes", arrived.offload, arrived.bytes.len());
+}
+
+fn next_super_frame(instance: &mut Instance) -> Frame {
+    loop {
+        assert!(is_readable(instance.ready_fd(), PATIENCE), "no frame came");
+        if let Some(frame) = instance.recv_whole(64).unwrap().into_iter().find(Frame::is_super_frame) {
+            return frame;
+        }
     }
 }

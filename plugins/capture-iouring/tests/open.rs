@@ -16,7 +16,7 @@ fn a_wrong_configuration_is_blamed_on_its_key() {
     for (config, key) in [
         (r#"{"interface":"x","colour":1}"#, "colour"),
         (r#"{"interface":"x","mtu":"big"}"#, "mtu"),
-        (r#"{"interface":"x","queue_depth":5000}"#, "queue_depth"),
+        (r#"{"interface":"x","reader":"fast"}"#, "reader"),
         (r#"{"interface":"x","fd":0}"#, "fd"),
         (r#"{"interface":"x","fd":9999}"#, "fd"),
     ] {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use vreserve_sdk::Failure;
 
+use crate::secure::{self, PathLimits};
 use crate::vxlan;
 
 /// The largest VXLAN network identifier: 24 bits (RFC 7348 §5).
@@ -32,11 +33,12 @@ pub struct Config {
     /// The underlay address and port of this endpoint, such as `198.51.100.10:4789` or `[2001:db8::1]:4789`.
     /// One address, not all of them: far nodes admit this node by it. Port 0 takes a free one.
     pub bind: SocketAddr,
-    /// The wire format. There is no default: `vxlan` is clear text, and says so here.
-    pub format: Option<Format>,
-    /// The VXLAN network identifier, 0 to 16777215; datagrams with another one are dropped.
-    #[serde(default = "default_vni")]
-    pub vni: u32,
+    /// The wire format.
+    #[serde(default)]
+    pub format: Format,
+    /// The VXLAN network identifier, 0 to 16777215; datagrams with another one are dropped. 1 if unset; the
+    /// secure format has none.
+    pub vni: Option<u32>,
     /// The underlay's MTU in bytes, 576 (IPv6: 1280) to 65535.
     #[serde(default = "default_mtu")]
     pub mtu: u32,
@@ -49,16 +51,17 @@ pub struct Config {
 }
 
 /// A wire format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
+    /// Sealed between nodes that know each other's public key.
+    #[default]
+    Secure,
     /// RFC 7348, in clear text: a kernel VXLAN device or a switch can be the far node.
     Vxlan,
 }
 
-const fn default_vni() -> u32 {
-    1
-}
+const DEFAULT_VNI: u32 = 1;
 
 const fn default_mtu() -> u32 {
     1500
@@ -71,24 +74,41 @@ const fn default_socket_buffer() -> u32 {
 impl Config {
     /// The largest frame, Ethernet header included, that one unfragmented datagram can carry.
     pub fn largest_frame(&self) -> u32 {
-        self.mtu.saturating_sub(self.ip_header() + UDP_HEADER + vxlan::HEADER as u32)
+        let overhead = match self.format {
+            Format::Secure => secure::OVERHEAD,
+            Format::Vxlan => vxlan::HEADER,
+        };
+        self.largest_datagram().saturating_sub(overhead as u32)
+    }
+
+    /// The VXLAN network identifier.
+    pub(crate) fn vni(&self) -> u32 {
+        self.vni.unwrap_or(DEFAULT_VNI)
+    }
+
+    /// How large the payload of a datagram can be, and how small the path's largest may turn out to be: what
+    /// every IPv6 path takes, and nearly every IPv4 path.
+    pub(crate) fn path_limits(&self) -> PathLimits {
+        let floor = (MIN_IPV6_MTU - self.ip_header() - UDP_HEADER) as usize;
+        let ceiling = self.largest_datagram() as usize;
+        PathLimits { floor: floor.min(ceiling), ceiling }
+    }
+
+    fn largest_datagram(&self) -> u32 {
+        self.mtu.saturating_sub(self.ip_header() + UDP_HEADER)
     }
 
     /// Checks what the types cannot, without side effects.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.format.is_none() {
-            return Err(Failure::invalid(
-                "format",
-                "the secure format is not available in this version; write format = \"vxlan\" to accept clear \
-                 text on this endpoint",
-            ));
-        }
         let ip = self.bind.ip();
         if ip.is_unspecified() || ip.is_multicast() {
             return Err(Failure::invalid("bind", format!("{ip} is not the address of one endpoint")));
         }
-        if self.vni > MAX_VNI {
-            return Err(Failure::invalid("vni", format!("{} is not between 0 and {MAX_VNI}", self.vni)));
+        if self.format == Format::Secure && self.vni.is_some() {
+            return Err(Failure::invalid("vni", "only format = \"vxlan\" has a network identifier"));
+        }
+        if self.vni() > MAX_VNI {
+            return Err(Failure::invalid("vni", format!("{} is not between 0 and {MAX_VNI}", self.vni())));
         }
         let least = if ip.is_ipv4() { MIN_IPV4_MTU } else { MIN_IPV6_MTU };
         if !(least..=MAX_MTU).contains(&self.mtu) {
@@ -135,10 +155,10 @@ mod tests {
 
     #[test]
     fn clear_text_must_be_asked_for() {
-        let failure = checked(r#"{"bind":"192.0.2.1:4789"}"#).unwrap_err();
-        assert_eq!(failure.key.as_deref(), Some("format"));
-        assert!(failure.reason.contains("write format = \"vxlan\""), "{failure}");
-        let failure = checked(r#"{"bind":"192.0.2.1:4789","format":"secure"}"#).unwrap_err();
+        assert_eq!(checked(r#"{"bind":"192.0.2.1:4789"}"#).unwrap().format, Format::Secure);
+        let failure = checked(r#"{"bind":"192.0.2.1:4789","vni":5}"#).unwrap_err();
+        assert_eq!(failure.key.as_deref(), Some("vni"));
+        let failure = checked(r#"{"bind":"192.0.2.1:4789","format":"clear"}"#).unwrap_err();
         assert_eq!(failure.key.as_deref(), Some("format"));
     }
 
@@ -148,6 +168,8 @@ mod tests {
         assert_eq!(config.largest_frame(), 1464);
         let config = checked(r#"{"bind":"[2001:db8::1]:4789","format":"vxlan","mtu":9000}"#).unwrap();
         assert_eq!(config.largest_frame(), 8944);
+        let config = checked(r#"{"bind":"192.0.2.1:4789"}"#).unwrap();
+        assert_eq!(config.largest_frame(), 1440);
     }
 
     #[test]

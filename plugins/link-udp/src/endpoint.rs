@@ -1,49 +1,47 @@
 //! One endpoint: the way of a batch out and in.
 //!
-//! Out: each frame becomes a datagram where it lies, with its header in the slot's headroom; a super-frame
-//! becomes one per segment, headers in the arena, payload where it lies ([`vxlan_out`](crate::vxlan_out)); they
-//! leave as few messages as may be ([`outgoing`](crate::outgoing)). In: messages are taken apart into
-//! datagrams, those admitted ([`admission`](crate::admission)) give frames, and frames that continue one another
-//! become super-frames ([`incoming`](crate::incoming)).
+//! Out: the wire format makes datagrams of each frame ([`Wire::collect`]), which leave as few messages as may be
+//! ([`outgoing`](crate::outgoing)). In: the format makes frames of the datagrams in each message
+//! ([`Wire::place`]), and frames that continue one another become super-frames ([`incoming`](crate::incoming)).
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use vreserve_offload::merge::ChecksumPolicy;
-use vreserve_sdk::{Batch, Counter, Host, Refusal};
+use vreserve_sdk::{Batch, Counter, Failure, FarId, FarNode, Host};
 
-use crate::admission::{Admission, Admitted, DatagramDrop, DropCounters, DropTally};
-use crate::fars::Fars;
-use crate::incoming::{Incoming, Placed};
-use crate::mmsg::{BATCH, Inbox};
+use crate::incoming::Incoming;
+use crate::mmsg::{self, BATCH, Inbox};
 use crate::outgoing::{Flushed, Outgoing};
-use crate::partial::finish_checksum;
-use crate::vxlan_out::Encapsulation;
+use crate::wire::{Refused, Wire};
 
 /// Messages this large or larger on average are taken a few at a time, or the first would have left the
 /// second-level cache before it is read.
 const LARGE: usize = 16 << 10;
 const FEW: usize = 8;
+/// Room for the largest datagram that a format sends by itself.
+const OWN_DATAGRAM: usize = 65_535;
 
 /// An open endpoint.
 pub(crate) struct Endpoint {
-    pub(crate) fars: Fars,
     pub(crate) fd: OwnedFd,
     pub(crate) local: SocketAddr,
-    pub(crate) admission: Admission,
+    pub(crate) wire: Box<dyn Wire>,
+    policy: ChecksumPolicy,
     inbox: Inbox,
-    /// What of the inbox has not been read: there was no slot left for it.
     unread: Unread,
     /// Messages to ask for next time.
     limit: usize,
-    encapsulation: Encapsulation,
     outgoing: Outgoing,
-    counters: Counters,
+    own: Box<[u8]>,
+    frames_received: Counter,
+    frames_sent: Counter,
 }
 
-/// A place in the inbox.
+/// What of the inbox has not been read: there was no slot left for it.
 #[derive(Clone, Copy, Default)]
 struct Unread {
     message: usize,
@@ -51,74 +49,72 @@ struct Unread {
     messages: usize,
 }
 
-struct Counters {
-    frames_received: Counter,
-    frames_sent: Counter,
-    drops: DropCounters,
-}
-
 impl Endpoint {
-    pub(crate) fn new(fd: OwnedFd, local: SocketAddr, admission: Admission, host: &Host) -> Self {
+    pub(crate) fn new(
+        fd: OwnedFd,
+        local: SocketAddr,
+        wire: Box<dyn Wire>,
+        policy: ChecksumPolicy,
+        host: &Host,
+    ) -> Self {
         Endpoint {
-            fars: Fars::new(local.is_ipv4()),
             fd,
             local,
-            admission,
+            wire,
+            policy,
             inbox: Inbox::new(),
             unread: Unread::default(),
             limit: BATCH,
-            encapsulation: Encapsulation::new(admission),
             outgoing: Outgoing::new(),
-            counters: Counters {
-                frames_received: host.counter("frames_received", "Frames received from far nodes."),
-                frames_sent: host.counter("frames_sent", "Frames sent to far nodes."),
-                drops: DropCounters::new(host),
-            },
+            own: vec![0; OWN_DATAGRAM].into_boxed_slice(),
+            frames_received: host.counter("frames_received", "Frames received from far nodes."),
+            frames_sent: host.counter("frames_sent", "Frames sent to far nodes."),
         }
+    }
+
+    /// Admits a far node, and begins to speak to it.
+    pub(crate) fn add_far(&mut self, far: FarId, node: &FarNode<'_>) -> Result<(), Failure> {
+        self.wire.begin(Instant::now());
+        self.wire.add_far(far, node)?;
+        self.send_own();
+        Ok(())
     }
 
     /// Fills slots from the first on, with what is left in the inbox and then with what one system call gives:
     /// a flood from strangers cannot hold the caller.
     pub(crate) fn recv(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
-        let (mut incoming, mut tally) = (Incoming::new(ChecksumPolicy::Verify), DropTally::default());
-        let mut frames = 0;
-        if self.read_inbox(batch, &mut incoming, &mut tally, &mut frames) {
+        let mut incoming = Incoming::new(self.policy);
+        self.wire.begin(Instant::now());
+        if self.read_inbox(batch, &mut incoming) {
             match self.inbox.receive(self.fd.as_fd(), self.limit) {
                 Ok(messages) => {
                     self.unread = Unread { messages, ..Unread::default() };
                     self.adapt_limit();
-                    self.read_inbox(batch, &mut incoming, &mut tally, &mut frames);
+                    self.read_inbox(batch, &mut incoming);
                 }
-                Err(error @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) if frames == 0 => {
+                Err(error @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) if incoming.frames == 0 => {
                     return Err(error.into());
                 }
                 // Nothing waits, or an ICMP error that some far node caused: not the end of the endpoint.
                 Err(_) => {}
             }
         }
-        self.counters.frames_received.add(frames);
-        self.counters.drops.add(tally);
+        self.send_own();
+        self.wire.settle();
+        self.frames_received.add(incoming.frames);
         Ok(incoming.finish(batch))
     }
 
     fn adapt_limit(&mut self) {
-        let bytes: usize = (0..self.unread.messages).map(|index| self.inbox.arrival(index).bytes.len()).sum();
+        let bytes: usize = (0..self.unread.messages).map(|index| self.inbox.len(index)).sum();
         self.limit = if bytes >= self.unread.messages * LARGE { FEW } else { BATCH };
     }
 
     /// Places what has not been read; false if the slots ran out before.
-    fn read_inbox(
-        &mut self,
-        batch: &mut Batch<'_>,
-        incoming: &mut Incoming,
-        tally: &mut DropTally,
-        frames: &mut u64,
-    ) -> bool {
+    fn read_inbox(&mut self, batch: &mut Batch<'_>, incoming: &mut Incoming) -> bool {
         while self.unread.message < self.unread.messages {
             let mut arrival = self.inbox.arrival(self.unread.message);
-            let far = arrival.from.and_then(|from| self.fars.number(from.ip()));
-            let mut admitting = Admitting { admission: &self.admission, far, batch, incoming, tally, frames };
-            if !admitting.read(&mut arrival, &mut self.unread.offset) {
+            if !self.wire.place(&mut arrival, &mut self.unread.offset, batch, incoming) {
                 return false;
             }
             self.unread.message += 1;
@@ -127,37 +123,50 @@ impl Endpoint {
         true
     }
 
+    /// Sends what the format has to say by itself. What does not go out now is sent again by its own rules.
+    fn send_own(&mut self) {
+        while let Some((len, to, far)) = self.wire.poll(&mut self.own) {
+            let sent = mmsg::send_one(self.fd.as_fd(), to.into(), &self.own[..len]);
+            if let (Err(Errno::EMSGSIZE), Some(far)) = (sent, far) {
+                self.wire.handle_too_large(far, len);
+            }
+        }
+    }
+
     /// Sends the frames in order; returns how many slots were sent or refused.
     pub(crate) fn send(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
+        self.wire.begin(Instant::now());
         let mut consumed = 0;
         while consumed < batch.len() {
             let end = batch.len().min(consumed + BATCH);
             let flushed = self.send_chunk(batch, consumed, end)?;
-            let reached = match flushed {
+            consumed = match flushed {
                 Flushed::All => end,
                 Flushed::NoRoom(slot) => slot,
             };
-            self.outgoing.mark_refused(batch, reached);
-            consumed = reached;
+            self.mark_refused(batch, consumed);
             if flushed != Flushed::All {
                 break;
             }
         }
-        self.counters.frames_sent.add(std::mem::take(&mut self.outgoing.sent));
+        self.frames_sent.add(std::mem::take(&mut self.outgoing.sent));
         Ok(consumed)
     }
 
     fn send_chunk(&mut self, batch: &mut Batch<'_>, first: usize, end: usize) -> io::Result<Flushed> {
-        let Endpoint { fars, fd, encapsulation, outgoing, .. } = self;
+        let Endpoint { fd, wire, outgoing, .. } = self;
         for index in first..end {
-            let Some(to) = fars.name(batch.slot(index).far()) else {
-                outgoing.refuse(index, Refusal::Down);
-                continue;
-            };
-            // A super-frame of many small segments may need several rounds.
+            // A super-frame of many segments may need several rounds.
             let mut segment = 0;
-            while let Some(next) = encapsulation.collect(batch.slot(index), index, segment, to, outgoing) {
-                segment = next;
+            loop {
+                match wire.collect(batch.slot(index), index, segment, outgoing) {
+                    Ok(None) => break,
+                    Ok(Some(next)) => segment = next,
+                    Err(refused) => {
+                        outgoing.refuse(index, refused);
+                        break;
+                    }
+                }
                 let flushed = outgoing.flush(fd.as_fd(), batch, first)?;
                 if flushed != Flushed::All {
                     return Ok(flushed);
@@ -166,54 +175,12 @@ impl Endpoint {
         }
         Ok(outgoing.flush(fd.as_fd(), batch, first)?)
     }
-}
 
-/// What it takes to place the datagrams of one far node.
-struct Admitting<'a, 'b> {
-    admission: &'a Admission,
-    far: Option<u32>,
-    batch: &'a mut Batch<'b>,
-    incoming: &'a mut Incoming,
-    tally: &'a mut DropTally,
-    frames: &'a mut u64,
-}
-
-impl Admitting<'_, '_> {
-    /// Places the datagrams of a message from `offset` on, which moves with them; false if the slots ran out.
-    fn read(&mut self, arrival: &mut crate::mmsg::Arrival<'_>, offset: &mut usize) -> bool {
-        loop {
-            let left = &mut arrival.bytes[*offset..];
-            let len = left.len().min(arrival.segment);
-            match self.place(&mut left[..len]) {
-                Placed::NoSlot => return false,
-                Placed::TooLarge => self.tally.note(DatagramDrop::Oversized),
-                Placed::InSlot => {}
-            }
-            *offset += len;
-            if *offset == arrival.bytes.len() {
-                return true;
-            }
+    fn mark_refused(&mut self, batch: &mut Batch<'_>, end: usize) {
+        while let Some((slot, far, len)) = self.outgoing.too_large.pop() {
+            let limit = self.wire.handle_too_large(far, len);
+            self.outgoing.refuse(slot, Refused::Oversized(limit));
         }
-    }
-
-    fn place(&mut self, datagram: &mut [u8]) -> Placed {
-        let (far, frame) = match self.admission.admit(self.far, datagram) {
-            Ok(admitted) => admitted,
-            Err(reason) => {
-                self.tally.note(reason);
-                return Placed::InSlot;
-            }
-        };
-        let placed = match frame {
-            Admitted::Frame(frame) => {
-                finish_checksum(frame);
-                self.incoming.place(self.batch, far, frame)
-            }
-            Admitted::SuperFrame(frame, offload) => {
-                self.incoming.place_alone(self.batch, far, frame, offload.into())
-            }
-        };
-        *self.frames += u64::from(placed == Placed::InSlot);
-        placed
+        self.outgoing.mark_refused(batch, end);
     }
 }

@@ -21,17 +21,25 @@ pub(crate) struct Incoming {
     /// The super-frame in the making, which is in the last filled slot.
     open: Option<Merge>,
     far: u32,
+    /// Wire frames placed.
+    pub(crate) frames: u64,
     policy: ChecksumPolicy,
 }
 
 impl Incoming {
     pub(crate) fn new(policy: ChecksumPolicy) -> Self {
-        Incoming { filled: 0, open: None, far: 0, policy }
+        Incoming { filled: 0, open: None, far: 0, frames: 0, policy }
+    }
+
+    /// Whether there is a slot for a frame that continues nothing.
+    pub(crate) fn has_slot(&self, batch: &Batch<'_>) -> bool {
+        self.filled < batch.len()
     }
 
     /// Places a wire frame of a far node.
     pub(crate) fn place(&mut self, batch: &mut Batch<'_>, far: u32, frame: &[u8]) -> Placed {
         if self.continues(batch, far, frame) {
+            self.frames += 1;
             return Placed::InSlot;
         }
         let placed = self.place_alone(batch, far, frame, Offload::default());
@@ -61,6 +69,7 @@ impl Incoming {
         slot.set_offload(offload);
         self.far = far;
         self.filled += 1;
+        self.frames += 1;
         Placed::InSlot
     }
 

@@ -1,25 +1,28 @@
-//! The link plugin `link-udp`: frames in UDP datagrams, in the VXLAN format of RFC 7348.
+//! The link plugin `link-udp`: frames in UDP datagrams, sealed between nodes or in the VXLAN format of RFC 7348.
 //!
-//! A frame's way out is `endpoint`'s `send`: `vxlan_out` makes datagrams of it, `outgoing` messages of those, one
-//! `sendmmsg` in `mmsg` sends them. Its way in is `recv`: one `recvmmsg`, `admission`, `partial` checksums, and
-//! `incoming` puts it into a slot. `fars` says who is admitted, `config` what an operator may write, `socket` how
-//! the endpoint is opened.
+//! `endpoint` drives a frame's way. Out: a wire format (`sealed` over the protocol core in [`secure`], or `vxlan`)
+//! makes datagrams of it, `outgoing` joins those to messages, one `sendmmsg` in `mmsg` sends them. In: one
+//! `recvmmsg`, the format makes frames of the datagrams, `incoming` puts them into slots and joins those that
+//! continue one another. `config` is what an operator may write, `socket` how the endpoint is opened, `steering`
+//! how the kernel spreads datagrams over workers.
 
-mod admission;
 mod config;
+mod drops;
 mod endpoint;
-mod fars;
+mod frames;
 mod incoming;
 mod link;
 mod mmsg;
 mod outgoing;
-mod partial;
+mod sealed;
+pub mod secure;
 mod socket;
+mod steering;
 mod vxlan;
-mod vxlan_out;
+mod wire;
 
-pub use admission::DatagramDrop;
 pub use config::{Config, Format};
 pub use link::UdpLink;
+pub use vxlan::DatagramDrop;
 
 vreserve_sdk::export_plugin!(name = "link-udp", link = UdpLink);

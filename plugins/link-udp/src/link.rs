@@ -3,16 +3,20 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
+use vreserve_offload::merge::ChecksumPolicy;
 use vreserve_sdk::{Batch, EndpointInfo, Failure, FarId, FarNode, Host, Link};
 
-use crate::admission::Admission;
-use crate::config::Config;
+use crate::config::{Config, Format};
 use crate::endpoint::Endpoint;
+use crate::sealed::Sealed;
 use crate::socket;
+use crate::vxlan::Vxlan;
+use crate::wire::Wire;
 
 /// An endpoint that carries frames in UDP datagrams.
 pub struct UdpLink {
     endpoint: Endpoint,
+    queues: u32,
 }
 
 impl Link for UdpLink {
@@ -24,18 +28,34 @@ impl Link for UdpLink {
 
     fn open(config: Config, host: Host) -> Result<Self, Failure> {
         config.check()?;
-        let (fd, local) = socket::open(&config)?;
-        let admission = Admission { vni: config.vni, largest_frame: config.largest_frame() as usize };
-        tracing::debug!(%local, vni = config.vni, mtu = config.largest_frame(), "endpoint open, in clear text");
-        Ok(UdpLink { endpoint: Endpoint::new(fd, local, admission, &host) })
+        let queue = host.queue();
+        let (fd, local) = socket::open(&config, queue)?;
+        let is_ipv4 = local.is_ipv4();
+        let largest_frame = config.largest_frame() as usize;
+        let (wire, policy): (Box<dyn Wire>, _) = match config.format {
+            Format::Vxlan => {
+                tracing::debug!(%local, vni = config.vni(), largest_frame, "endpoint open, in clear text");
+                let wire = Vxlan::new(config.vni(), largest_frame, is_ipv4, &host);
+                (Box::new(wire), ChecksumPolicy::Verify)
+            }
+            Format::Secure => {
+                let identity = host
+                    .identity()
+                    .ok_or_else(|| Failure::unavailable("the secure format needs the node's key pair"))?;
+                tracing::debug!(%local, largest_frame, "endpoint open");
+                let wire = Sealed::new(identity, queue, config.path_limits(), is_ipv4, &host)?;
+                (Box::new(wire), ChecksumPolicy::Trust)
+            }
+        };
+        Ok(UdpLink { endpoint: Endpoint::new(fd, local, wire, policy, &host), queues: queue.count })
     }
 
     fn add_far(&mut self, far: FarId, node: &FarNode<'_>) -> Result<(), Failure> {
-        self.endpoint.fars.add(far, node.address)
+        self.endpoint.add_far(far, node)
     }
 
     fn remove_far(&mut self, far: FarId) {
-        self.endpoint.fars.remove(far);
+        self.endpoint.wire.remove_far(far);
     }
 
     fn recv(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
@@ -53,9 +73,9 @@ impl Link for UdpLink {
     fn info(&self) -> EndpointInfo {
         EndpointInfo {
             address: self.endpoint.local.to_string(),
-            mtu: u32::try_from(self.endpoint.admission.largest_frame).unwrap_or(u32::MAX),
+            mtu: u32::try_from(self.endpoint.wire.largest_frame()).unwrap_or(u32::MAX),
             offload: true,
-            queues: 1,
+            queues: self.queues,
         }
     }
 }

@@ -156,9 +156,14 @@ impl Inbox {
         Errno::result(count).map(|count| count as usize)
     }
 
+    /// Bytes of message number `index` of the last call.
+    pub(crate) fn len(&self, index: usize) -> usize {
+        (self.headers[index].msg_len as usize).min(LARGEST)
+    }
+
     /// Message number `index` of the last call.
     pub(crate) fn arrival(&mut self, index: usize) -> Arrival<'_> {
-        let len = (self.headers[index].msg_len as usize).min(LARGEST);
+        let len = self.len(index);
         let bytes = &mut self.space[index * STRIDE..][..len];
         let (header, control) = (&self.headers[index].msg_hdr, &self.controls[index]);
         let is_coalesced = header.msg_controllen >= control_len::<libc::c_int>()
@@ -256,4 +261,20 @@ impl<'b> Loading<'_, 'b> {
         };
         Errno::result(sent).map(|sent| sent as usize)
     }
+}
+
+/// Sends one datagram.
+pub(crate) fn send_one(fd: BorrowedFd<'_>, to: Name, datagram: &[u8]) -> nix::Result<()> {
+    // SAFETY: the datagram and the name are of the lengths that are said, and outlive the call.
+    let sent = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            datagram.as_ptr().cast(),
+            datagram.len(),
+            libc::MSG_DONTWAIT,
+            ptr::from_ref(&to.bytes).cast(),
+            to.len,
+        )
+    };
+    Errno::result(sent).map(drop)
 }

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use vreserve_sdk::{Batch, Refusal};
 
 use crate::mmsg::{self, Name, Outbox};
+use crate::wire::Refused;
 
 /// Datagrams that the kernel cuts one message into at most (`UDP_MAX_SEGMENTS` before Linux 6.10).
 const MAX_SEGMENTS: usize = 64;
@@ -64,11 +65,13 @@ struct Message {
 
 /// What is collected, and what became of it.
 pub(crate) struct Outgoing {
-    pub(crate) arena: Vec<u8>,
+    arena: Box<[u8]>,
+    arena_used: usize,
     datagrams: Vec<Datagram>,
     messages: Vec<Message>,
-    /// Slot, why, and for oversized ones the largest frame.
-    refused: Vec<(usize, Refusal, u32)>,
+    refused: Vec<(usize, Refused)>,
+    /// Datagrams that the system called too large, by far node and length, with the slot.
+    pub(crate) too_large: Vec<(usize, u32, usize)>,
     outbox: Outbox,
     /// False once the kernel has said that it cannot cut messages on this socket.
     segments: bool,
@@ -88,21 +91,29 @@ pub(crate) enum Flushed {
 impl Outgoing {
     pub(crate) fn new() -> Self {
         Outgoing {
-            arena: Vec::with_capacity(ARENA),
+            arena: vec![0; ARENA].into_boxed_slice(),
+            arena_used: 0,
             datagrams: Vec::with_capacity(MAX_DATAGRAMS),
             messages: Vec::with_capacity(mmsg::BATCH),
             refused: Vec::with_capacity(mmsg::BATCH),
+            too_large: Vec::with_capacity(MAX_DATAGRAMS),
             outbox: Outbox::new(2 * MAX_DATAGRAMS),
             segments: true,
             sent: 0,
         }
     }
 
-    /// Whether one more datagram can be collected, with that many bytes in the arena.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.datagrams.len() < MAX_DATAGRAMS
-            && self.messages.len() < mmsg::BATCH
-            && self.arena.capacity() - self.arena.len() >= bytes
+    /// Whether one more datagram can be collected.
+    pub(crate) fn has_room(&self) -> bool {
+        self.datagrams.len() < MAX_DATAGRAMS && self.messages.len() < mmsg::BATCH
+    }
+
+    /// That many bytes of the arena, and where they begin in it; none if there are no more.
+    pub(crate) fn take_arena(&mut self, len: usize) -> Option<(usize, &mut [u8])> {
+        let start = self.arena_used;
+        let bytes = self.arena.get_mut(start..start + len)?;
+        self.arena_used += len;
+        Some((start, bytes))
     }
 
     /// Collects a datagram of slot number `slot`, which there must be room for.
@@ -129,13 +140,8 @@ impl Outgoing {
     }
 
     /// The frame in that slot is not sent.
-    pub(crate) fn refuse(&mut self, slot: usize, refusal: Refusal) {
-        self.refused.push((slot, refusal, 0));
-    }
-
-    /// The frame in that slot is larger than `limit`.
-    pub(crate) fn refuse_oversized(&mut self, slot: usize, limit: usize) {
-        self.refused.push((slot, Refusal::Oversized, u32::try_from(limit).unwrap_or(0)));
+    pub(crate) fn refuse(&mut self, slot: usize, refused: Refused) {
+        self.refused.push((slot, refused));
     }
 
     /// Sends what has been collected from slots `base` to `base + BATCH` of `batch`, and forgets it.
@@ -153,7 +159,7 @@ impl Outgoing {
             *frame = slot.into_frame();
         }
         let flushed = self.send_all(fd, &Memory { frames: &frames, base });
-        self.arena.clear();
+        self.arena_used = 0;
         self.datagrams.clear();
         self.messages.clear();
         flushed
@@ -161,11 +167,8 @@ impl Outgoing {
 
     /// Marks the refused slots before `end`, and forgets them; those behind it will be offered again.
     pub(crate) fn mark_refused(&mut self, batch: &mut Batch<'_>, end: usize) {
-        for (index, refusal, limit) in self.refused.drain(..).filter(|(index, ..)| *index < end) {
-            match refusal {
-                Refusal::Oversized => batch.slot(index).refuse_oversized(limit),
-                refusal => batch.slot(index).refuse(refusal),
-            }
+        for (index, refused) in self.refused.drain(..).filter(|(index, _)| *index < end) {
+            refused.mark(batch.slot(index));
         }
     }
 
@@ -182,7 +185,7 @@ impl Outgoing {
                 SendError::Refused(refusal) => {
                     next += 1;
                     if message.len() == 1 {
-                        self.refuse(slot, refusal);
+                        self.note_refused(slot, message.far, message.bytes, refusal);
                         continue;
                     }
                     // EIO: the device computes no checksums, without which the kernel cuts nothing.
@@ -194,6 +197,15 @@ impl Outgoing {
             }
         }
         Ok(Flushed::All)
+    }
+
+    fn note_refused(&mut self, slot: usize, far: u32, len: usize, refusal: Refusal) {
+        match refusal {
+            Refusal::Oversized if self.too_large.len() < MAX_DATAGRAMS => {
+                self.too_large.push((slot, far, len))
+            }
+            refusal => self.refuse(slot, refusal.into()),
+        }
     }
 
     /// Sends messages from number `next` on, which it moves past what was sent, until one fails.
@@ -238,7 +250,10 @@ impl Outgoing {
                     Err((_, SendError::Interrupted)) => continue,
                     Err((_, SendError::NoRoom)) => return Ok(Flushed::NoRoom(slot)),
                     Err((errno, SendError::Fatal)) => return Err(errno),
-                    Err((_, SendError::Refused(refusal))) => self.refused.push((slot, refusal, 0)),
+                    Err((_, SendError::Refused(refusal))) => {
+                        let len = parts[0].len() + parts[1].len();
+                        self.note_refused(slot, message.far, len, refusal);
+                    }
                 }
                 break;
             }

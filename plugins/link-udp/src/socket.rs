@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -11,12 +11,13 @@ use nix::sys::socket::{
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use vreserve_sdk::Failure;
+use vreserve_sdk::{Failure, Queue};
 
 use crate::config::Config;
+use crate::steering;
 
 /// Opens the socket, and says which address it got.
-pub(crate) fn open(config: &Config) -> Result<(OwnedFd, SocketAddr), Failure> {
+pub(crate) fn open(config: &Config, queue: Queue) -> Result<(OwnedFd, SocketAddr), Failure> {
     let unavailable = |what: &str, errno: Errno| Failure::unavailable(format!("{what}: {}", errno.desc()));
     let is_ipv4 = config.bind.is_ipv4();
     let family = if is_ipv4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -32,8 +33,16 @@ pub(crate) fn open(config: &Config) -> Result<(OwnedFd, SocketAddr), Failure> {
         setsockopt(&fd, sockopt::BindToDevice, &OsString::from(device))
             .map_err(|errno| unavailable(&format!("cannot tie the endpoint to device {device}"), errno))?;
     }
+    if queue.count > 1 {
+        setsockopt(&fd, sockopt::ReusePort, &true)
+            .map_err(|errno| unavailable("cannot share the address among workers", errno))?;
+    }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(config.bind))
         .map_err(|errno| unavailable(&format!("cannot bind {}", config.bind), errno))?;
+    if queue.count > 1 {
+        steering::attach(fd.as_fd(), config.format, queue.count)
+            .map_err(|errno| unavailable("cannot spread datagrams over workers", errno))?;
+    }
     size_buffers(&fd, config.socket_buffer as usize);
     coalesce(&fd);
     let local = local_address(&fd).map_err(|errno| unavailable("cannot read the bound address", errno))?;

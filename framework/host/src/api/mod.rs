@@ -8,7 +8,7 @@ pub mod server;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::agent::{CacheView, PortView};
+use crate::control::agent::{CacheView, PortView, TooBigView};
 use crate::loader::PluginStatus;
 
 /// A request.
@@ -58,6 +58,8 @@ pub struct Status {
     pub ports: Vec<PortView>,
     /// Frames dropped, by reason.
     pub drops: std::collections::BTreeMap<String, u64>,
+    /// What guests were told whose frames were too large for their way.
+    pub too_big: TooBigView,
     /// Counters of plugins, as `kind.instance.counter`.
     pub counters: std::collections::BTreeMap<String, u64>,
     /// The forwarding cache.

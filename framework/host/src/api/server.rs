@@ -184,6 +184,7 @@ impl Api {
             plugins: self.registry.status(),
             ports: view.ports,
             drops: view.drops,
+            too_big: view.too_big,
             counters: counters.collect::<BTreeMap<_, _>>(),
             cache: view.cache,
         }

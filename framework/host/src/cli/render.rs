@@ -122,7 +122,9 @@ pub(super) fn status(status: &Value) -> String {
         })
         .collect();
     let _ = write!(text, "\n{}", table(&["PORT", "RECEIVED", "SENT", "VIOLATIONS", "FAILURE"], &ports));
-    for (title, field) in [("GUEST", "guests"), ("DROPPED", "drops"), ("COUNTER", "counters")] {
+    for (title, field) in
+        [("GUEST", "guests"), ("DROPPED", "drops"), ("TOO BIG", "too_big"), ("COUNTER", "counters")]
+    {
         let rows: Vec<Vec<String>> = object(&status[field])
             .filter(|(_, value)| value.as_u64() != Some(0))
             .map(|(name, value)| vec![name.clone(), cell(value)])

@@ -15,10 +15,11 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod types;
+mod workers;
 
 pub use error::{ConfigError, ConfigErrors, Location};
 pub(crate) use suggest::did_you_mean;
 pub use types::{
-    Admitted, Config, InferConfig, Instance, LeadConfig, LinkConfig, NodeConfig, ProxyConfig, ReserveConfig,
-    Role, StaticLink,
+    Admitted, Config, InferConfig, Instance, LeadConfig, LinkConfig, NodeConfig, Pin, ProxyConfig,
+    ReserveConfig, Role, StaticLink,
 };

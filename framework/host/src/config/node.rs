@@ -2,17 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::read::{name, one_of, wait};
+use super::read::{name, one_of};
 use super::section::{Entry, Section, refuse_duplicates};
 use super::types::{Admitted, NodeConfig, ProxyConfig, Role};
+use super::workers::workers;
 use crate::keys::PublicKey;
 
-/// Long enough for an answer over a local network, short enough not to matter: see `dataplane::spin`.
-const DEFAULT_SPIN: Duration = Duration::from_micros(50);
-/// Bounds of `spin`.
-const SPIN: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(10));
 pub(super) const KEY_HINT: &str = "write the node's public key, 44 characters of base64";
 
 /// `[node]`, as far as it could be read; its star is not resolved yet.
@@ -35,18 +31,21 @@ pub(super) fn node<'a>(root: &mut Section<'a>) -> Node<'a> {
     let state_dir = path_or(&mut section, "state_dir", || PathBuf::from("/var/lib/vreserve"));
     let socket = path_or(&mut section, "socket", || default_socket(name.as_deref()));
     let star = section.entry("star");
-    let spin = wait(&mut section, "spin", DEFAULT_SPIN, SPIN);
+    let workers = workers(&mut section);
     let is_proxy = is_proxy(&mut section);
     let role = role(&mut section, is_proxy, name.as_deref());
     section.finish();
     let config = || {
+        let workers = workers?;
         Some(NodeConfig {
             name: name?,
             key: key?,
             state_dir: state_dir?,
             socket: socket?,
             star: String::new(),
-            spin: spin?,
+            workers: workers.count,
+            pin: workers.pin,
+            spin: workers.spin,
             role: role?,
         })
     };

@@ -179,6 +179,24 @@ impl<'a> Entry<'a> {
         flag
     }
 
+    /// An integer within bounds.
+    pub(super) fn integer(&self, min: usize, max: usize) -> Option<usize> {
+        let value = self.value.get_ref().as_integer();
+        let number = value.and_then(|value| usize::from_str_radix(value.as_str(), value.radix()).ok());
+        let number = number.filter(|number| (min..=max).contains(number));
+        let hint = format!("write a number from {min} to {max}, without quotes");
+        match (value, number) {
+            (None, _) => self.expected("an integer", &hint),
+            (Some(value), None) => self.note(format!("{} is out of range", value.as_str()), Some(hint)),
+            _ => {}
+        }
+        number
+    }
+
+    pub(super) fn is_array(&self) -> bool {
+        self.value.get_ref().as_array().is_some()
+    }
+
     /// Text that `read` understands.
     pub(super) fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         read(self.text()?).map_err(|message| self.note(message, None)).ok()

@@ -400,3 +400,21 @@ fn a_misspelt_host_key_is_suggested_though_the_plugin_found_it() {
     let error = config.plugin_error(&config.links[0].instance, &failure).to_string();
     assert_eq!(error, "node.toml:13:1: [link.internet] requird: unknown key; did you mean \"required\"?");
 }
+
+#[test]
+fn workers_are_counted_pinned_and_bounded() {
+    let with = |keys: &str| parse(&node_toml().replacen("name = ", &format!("{keys}\nname = "), 1));
+    let node = |keys: &str| with(keys).unwrap().node;
+    let unsaid = node("");
+    assert!((1..=8).contains(&unsaid.workers));
+    assert_eq!((unsaid.pin, unsaid.spin), (Pin::Anywhere, Duration::from_micros(50)));
+    let said = node("workers = 2\npin = [3, 1]\nspin = \"0s\"");
+    assert_eq!((said.workers, said.pin, said.spin), (2, Pin::Cpus(vec![3, 1]), Duration::ZERO));
+    assert_eq!(node("pin = true").pin, Pin::InOrder);
+    let refused = |keys: &str| with(keys).unwrap_err().to_string();
+    assert!(refused("workers = 0").contains("from 1 to 64"));
+    assert!(refused("workers = \"all\"").contains("found a string"));
+    assert!(refused("workers = 2\npin = [1]").contains("1 CPUs for 2 workers"));
+    assert!(refused("pin = [-1]").contains("from 0 to 1023"));
+    assert!(refused("spin = \"1s\"").contains("out of range"));
+}

@@ -56,11 +56,28 @@ pub struct NodeConfig {
     pub socket: PathBuf,
     /// The link instance over which the star runs.
     pub star: String,
+    /// `workers`: threads of the data plane, 1 to 64; half the CPUs that the daemon may use unless given, at
+    /// least 1 and at most 8.
+    pub workers: usize,
+    /// `pin`: the CPUs that workers stay on; nowhere in particular unless given.
+    pub pin: Pin,
     /// `spin`: how long a worker polls after a frame, at most, before it sleeps; 50 us unless given, 0 s to
     /// 10 ms; 0 s never polls.
     pub spin: Duration,
     /// What it is in the star.
     pub role: Role,
+}
+
+/// Where workers run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// Wherever the scheduler puts them (`false`).
+    #[default]
+    Anywhere,
+    /// Each on the next of the CPUs that the daemon may use, in order (`true`).
+    InOrder,
+    /// Each on the CPU of this list at its place; as many as there are workers.
+    Cpus(Vec<usize>),
 }
 
 /// What a node is in the star.

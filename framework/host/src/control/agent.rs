@@ -28,11 +28,11 @@ use super::events::{EventLog, NodeEvent};
 use super::messages::{DownMessage, UpMessage};
 use super::revive::Revived;
 use crate::clock::Clock;
-use crate::dataplane::{Collected, Command, Event, LinkSpec, MailboxSender};
+use crate::dataplane::{Collected, Event, Events, LinkSpec, Workers};
 use crate::keys::PublicKey;
 use crate::plugin::InferInstance;
 
-pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView};
+pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView, TooBigView};
 
 /// How long after a change of guests the list is sent: guests come in groups.
 const GUEST_DELAY: Duration = Duration::from_millis(20);
@@ -54,7 +54,7 @@ pub struct AgentConfig {
     /// Time between reports.
     pub report_interval: Duration,
     /// The data plane.
-    pub worker: MailboxSender,
+    pub workers: Workers,
     /// The event log.
     pub events: EventLog,
     /// The daemon's clock.
@@ -71,7 +71,7 @@ pub struct AgentChannels {
     /// From the lead.
     pub down: mpsc::Receiver<DownMessage>,
     /// From the data plane.
-    pub data: mpsc::UnboundedReceiver<Event>,
+    pub data: Events,
     /// From the control API.
     pub questions: mpsc::Receiver<Question>,
 }
@@ -159,8 +159,8 @@ impl Agent {
                 self.announce_guests();
             }
             DownMessage::Overlay(overlay) => self.handle_overlay(overlay).await,
-            DownMessage::Prove(link) => self.config.worker.send(Command::Prove(link)),
-            DownMessage::ForgetGuest(guest) => self.config.worker.send(Command::ForgetGuest(guest)),
+            DownMessage::Prove(link) => self.config.workers.prove(link),
+            DownMessage::ForgetGuest(guest) => self.config.workers.forget_guest(guest),
         }
     }
 
@@ -257,12 +257,12 @@ impl Agent {
             let wanted = std::mem::replace(&mut self.overlay.links, kept);
             self.install(Vec::new(), Vec::new());
             self.overlay.links = wanted;
-            now.into_iter().for_each(|id| self.config.worker.send(Command::RemoveLink(id)));
+            now.into_iter().for_each(|id| self.config.workers.remove_link(id));
         }
         let errors = self.add_links(added).await;
         let begin = self.reconcile_all();
         self.install(begin, Vec::new());
-        later.into_iter().for_each(|id| self.config.worker.send(Command::RemoveLink(id)));
+        later.into_iter().for_each(|id| self.config.workers.remove_link(id));
         self.memory.keep(&self.overlay);
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         self.tell(UpMessage::Applied { revision, error });
@@ -295,15 +295,11 @@ impl Agent {
     }
 
     async fn add_link(&mut self, link: LinkSpec) -> Result<(), String> {
-        let (reply, answer) = oneshot::channel();
-        self.config.worker.send(Command::AddLink { link, reply });
-        answer.await.unwrap_or_else(|_| Err("the data plane has ended".to_owned()))
+        self.config.workers.add_link(&link).await
     }
 
     async fn collect(&mut self) {
-        let (reply, answer) = oneshot::channel();
-        self.config.worker.send(Command::Collect(reply));
-        if let Ok(collected) = answer.await {
+        if let Some(collected) = self.config.workers.collect().await {
             self.matrix.merge(&collected.cells, collected.other);
             self.last = collected;
         }

@@ -5,17 +5,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use thiserror::Error;
+use vreserve_abi::Queue;
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId};
 use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
 use vreserve_model::{Failure, FailureKind};
 
-use crate::config::{Config, ConfigErrors, Instance, Role, did_you_mean};
+use super::ports;
+use crate::config::{Config, ConfigErrors, Instance, Pin, Role, did_you_mean};
 use crate::control::events::EventLog;
 use crate::control::revive::Revived;
-use crate::dataplane::pool::{POOL_SLOTS, SlotPool};
 use crate::dataplane::ports::{Endpoint, Interface, Port};
-use crate::dataplane::{CapturePort, EndpointPort, LinkSpec};
+use crate::dataplane::{CapturePort, LinkSpec, WorkerConfig};
 use crate::keys::KeyPair;
 use crate::loader::{LoadError, Registry, StartError};
 use crate::plugin::{
@@ -90,10 +93,8 @@ pub(super) fn label(instance: &Instance) -> String {
 /// Everything that a node is made of, open.
 pub(super) struct Parts {
     pub(super) services: Arc<HostServices>,
-    pub(super) pool: SlotPool,
-    pub(super) captures: Vec<CapturePort>,
+    pub(super) workers: Vec<WorkerConfig>,
     pub(super) interfaces: Vec<(InterfaceId, String)>,
-    pub(super) endpoints: Vec<EndpointPort>,
     pub(super) static_links: Vec<(LinkSpec, String)>,
     pub(super) infer: Revived<InferInstance>,
     pub(super) lead: Option<LeadParts>,
@@ -110,11 +111,10 @@ pub(super) struct LeadParts {
 }
 
 /// Opens instances, and decides what a failure means.
-struct Opener<'a> {
-    config: &'a Config,
+pub(super) struct Opener<'a> {
+    pub(super) config: &'a Config,
     registry: &'a Arc<Registry>,
     services: Arc<HostServices>,
-    region: PoolRegion,
     events: &'a EventLog,
 }
 
@@ -139,8 +139,13 @@ impl Opener<'_> {
         }
     }
 
-    fn capture(&self, instance: &Instance) -> Result<Option<Port<dyn Interface>>, StartFailure> {
-        let host = self.services.instance(PluginKind::Capture, &instance.name, Some(self.region));
+    pub(super) fn capture(
+        &self,
+        instance: &Instance,
+        region: PoolRegion,
+        queue: Queue,
+    ) -> Result<Option<Port<dyn Interface>>, StartFailure> {
+        let host = self.services.queue_instance(PluginKind::Capture, &instance.name, Some(region), queue);
         let Some(opened) = self.open(instance, self.registry.open_capture(instance, &host))? else {
             return Ok(None);
         };
@@ -152,8 +157,13 @@ impl Opener<'_> {
         Ok(Some(Port::new(label(instance), Box::new(opened), Box::new(opener))))
     }
 
-    fn link(&self, instance: &Instance) -> Result<Option<Port<dyn Endpoint>>, StartFailure> {
-        let host = self.services.instance(PluginKind::Link, &instance.name, Some(self.region));
+    pub(super) fn link(
+        &self,
+        instance: &Instance,
+        region: PoolRegion,
+        queue: Queue,
+    ) -> Result<Option<Port<dyn Endpoint>>, StartFailure> {
+        let host = self.services.queue_instance(PluginKind::Link, &instance.name, Some(region), queue);
         let Some(opened) = self.open(instance, self.registry.open_link(instance, &host))? else {
             return Ok(None);
         };
@@ -231,42 +241,25 @@ impl Parts {
         events: &EventLog,
         keys: &KeyPair,
     ) -> Result<Self, StartFailure> {
-        let pool = SlotPool::new(POOL_SLOTS).map_err(StartFailure::other)?;
         let services = HostServices::new(config.node.state_dir.clone()).with_identity(keys.clone());
         let services = Arc::new(services);
-        let opener = Opener { config, registry, services: services.clone(), region: pool.region(), events };
-        let (mut endpoints, mut addresses) = (Vec::new(), BTreeMap::new());
-        for link in &config.links {
-            let instance = &link.instance;
-            match opener.link(instance)? {
-                Some(mut port) => {
-                    let info = port.instance().map(|open| open.info());
-                    let address = info.expect("a port begins open").address;
-                    addresses.insert(instance.name.clone(), link.advertise.clone().unwrap_or(address));
-                    endpoints.push(EndpointPort::new(port));
-                }
-                None if instance.name == config.node.star => {
-                    let message = "the star's endpoint did not start";
-                    return Err(config.error(&["link", &instance.name], "use", message, None).into());
-                }
-                None => {}
-            }
+        let opener = Opener { config, registry, services: services.clone(), events };
+        let mut workers = ports::open(&opener)?;
+        let addresses = addresses(config, &mut workers[0]);
+        if !addresses.contains_key(&config.node.star) {
+            let message = "the star's endpoint did not start";
+            return Err(config.error(&["link", &config.node.star], "use", message, None).into());
         }
-        let (mut captures, mut interfaces) = (Vec::new(), Vec::new());
-        for (index, instance) in config.captures.iter().enumerate() {
-            let id = InterfaceId(u16::try_from(index).map_err(StartFailure::other)?);
-            if let Some(port) = opener.capture(instance)? {
-                captures.push(CapturePort { id, port });
-                interfaces.push((id, instance.name.clone()));
-            }
-        }
+        pin(&config.node.pin, &mut workers)?;
+        let named = |port: &CapturePort| (port.id, config.captures[usize::from(port.id.0)].name.clone());
+        let interfaces = workers[0].captures.iter().map(named).collect();
         let lead = match config.node.role {
             Role::Proxy { .. } => Some(opener.lead()?),
             Role::Node { .. } => None,
         };
         let infer = opener.infer()?;
         let static_links = static_links(config);
-        Ok(Parts { services, pool, captures, interfaces, endpoints, static_links, infer, lead, addresses })
+        Ok(Parts { services, workers, interfaces, static_links, infer, lead, addresses })
     }
 
     /// The node as the lead sees it.
@@ -289,6 +282,36 @@ impl Parts {
             networks: networks.collect(),
         }
     }
+}
+
+/// The addresses by which other nodes reach the endpoints, by their names.
+fn addresses(config: &Config, worker: &mut WorkerConfig) -> BTreeMap<String, String> {
+    let mut addresses = BTreeMap::new();
+    for endpoint in &mut worker.endpoints {
+        let name = endpoint.endpoint().to_owned();
+        let link = config.links.iter().find(|link| link.instance.name == name);
+        let info = endpoint.port.instance().map(|open| open.info());
+        let own = || info.map(|info| info.address);
+        let address = link.and_then(|link| link.advertise.clone()).or_else(own);
+        addresses.extend(address.map(|address| (name, address)));
+    }
+    addresses
+}
+
+/// Gives each worker its CPU.
+fn pin(pin: &Pin, workers: &mut [WorkerConfig]) -> Result<(), StartFailure> {
+    let cpus = match pin {
+        Pin::Anywhere => return Ok(()),
+        Pin::Cpus(cpus) => cpus.clone(),
+        Pin::InOrder => {
+            let allowed = sched_getaffinity(Pid::from_raw(0)).map_err(StartFailure::other)?;
+            (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect()
+        }
+    };
+    for (worker, cpu) in workers.iter_mut().zip(cpus.iter().cycle()) {
+        worker.cpu = Some(*cpu);
+    }
+    Ok(())
 }
 
 fn static_links(config: &Config) -> Vec<(LinkSpec, String)> {

@@ -25,6 +25,8 @@ impl Worker {
             Command::Abandon(id) => self.cutovers.abandon(id, now),
             Command::Prove(link) => self.begin_proof(link, now),
             Command::ForgetGuest(guest) => self.forwarder.forget_guest(guest),
+            Command::TellOfGuest { guest, at } => self.forwarder.tell_of_guest(guest, at, now),
+            Command::Answer { link, signal, length } => self.handle_answer(link, &signal, length, now),
             Command::Collect(reply) => drop(reply.send(self.collect(now))),
             Command::Stop => {}
         }
@@ -56,6 +58,7 @@ impl Worker {
             other,
             cells,
             drops: self.drops.clone(),
+            too_big: self.dispatch.too_big.counts(),
             cache: self.forwarder.stats(),
             links: self.links.status(now),
             ports: self

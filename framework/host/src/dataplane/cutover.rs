@@ -1,4 +1,7 @@
 //! Cut-overs under way at this worker: frames held, barriers sent, held frames let go in order.
+//!
+//! Each worker has its own part of a pair's cut-over: it holds the frames of its own flows, and sends its own
+//! barrier behind them on its own lane of the old path.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +12,8 @@ use vreserve_core::signal::SIGNAL_LENGTH;
 use vreserve_core::switch::{Admission, Path, Switch, SwitchLimits};
 use vreserve_model::Timestamp;
 
-use super::egress::{settle_taken, weight_of};
+use super::dispatch::{Stock, ToNodes};
+use super::egress::weight_of;
 use super::mailbox::{CutoverSpec, Event};
 use super::pool::{BATCH, SCRATCH};
 use super::worker::Worker;
@@ -20,10 +24,10 @@ struct Cutover {
     is_announced: bool,
 }
 
-/// The cut-overs by identity: few, and only while pairs move.
-#[derive(Default)]
+/// This worker's parts of the cut-overs by identity: few, and only while pairs move.
 pub(super) struct Cutovers {
     running: BTreeMap<SwitchId, Cutover>,
+    limits: SwitchLimits,
 }
 
 impl Cutover {
@@ -36,9 +40,16 @@ impl Cutover {
 }
 
 impl Cutovers {
+    /// For one of `workers` workers, which share the room for held frames.
+    pub(super) fn new(workers: usize) -> Self {
+        let whole = SwitchLimits::default();
+        let limits = SwitchLimits { hold_bytes: whole.hold_bytes / workers.max(1), ..whole };
+        Cutovers { running: BTreeMap::new(), limits }
+    }
+
     pub(super) fn begin(&mut self, specs: Vec<CutoverSpec>, now: Timestamp) {
         for spec in specs {
-            let switch = Switch::begin(spec.switch, SwitchLimits::default(), now);
+            let switch = Switch::begin(spec.switch, self.limits, now);
             let cutover = Cutover { switch, star: spec.star, is_announced: false };
             self.running.insert(spec.switch.id, cutover);
         }
@@ -174,21 +185,13 @@ impl Worker {
             slot.far = entry.far;
         }
         let endpoint = entry.endpoint;
-        let taken = match self.endpoints[endpoint].port.send(slots, now) {
-            Ok(taken) => taken.min(slots.len()),
-            Err(change) => {
-                self.handle_endpoint_change(endpoint, change);
-                0
-            }
-        };
-        let (port, links) = (&mut self.endpoints[endpoint].port, &mut self.links);
-        settle_taken(&slots[..taken], DropReason::LinkBusy, &mut self.drops, |slot| {
-            let weight = weight_of(slot);
-            port.sent += weight;
-            if let Some(entry) = links.find_mut(link) {
-                entry.sent += weight;
-            }
-        });
-        taken
+        let mut way = ToNodes(&mut self.endpoints[endpoint], &mut self.links);
+        let guests = self.forwarder.guests();
+        let mut stock = Stock { pool: &mut self.pool, guests, drops: &mut self.drops };
+        let (done, change) = self.dispatch.send(slots, &mut way, &mut stock, now);
+        if let Some(change) = change {
+            self.handle_endpoint_change(endpoint, change);
+        }
+        done
     }
 }

@@ -28,7 +28,7 @@ impl EgressQueue {
 
     /// Queues a frame.
     pub fn push(&mut self, slot: Slot) {
-        self.slots.push(Slot { refusal: 0, ..slot });
+        self.slots.push(Slot { refusal: 0, limit: 0, ..slot });
     }
 
     /// True while nothing waits.
@@ -41,34 +41,16 @@ impl EgressQueue {
         &mut self.slots
     }
 
-    /// Takes stock after `send` consumed the first `consumed` frames: calls `sent` for each frame that left,
-    /// counts the others, and empties the queue. `busy` is the reason for frames that were not consumed.
-    pub fn settle(
-        &mut self,
-        consumed: usize,
-        busy: DropReason,
-        drops: &mut DropCounters,
-        sent: impl FnMut(&Slot),
-    ) {
-        let (taken, left) = self.slots.split_at(consumed.min(self.slots.len()));
-        settle_taken(taken, busy, drops, sent);
+    /// Empties the queue after its first `done` frames are done with; the others are dropped as `busy`.
+    pub fn end(&mut self, done: usize, busy: DropReason, drops: &mut DropCounters) {
+        let left = self.slots.get(done..).unwrap_or_default();
         left.iter().for_each(|slot| drops.count(busy, weight_of(slot).frames));
         self.slots.clear();
     }
 }
 
-/// Takes stock of frames that a `send` consumed: calls `sent` for each that left, counts those refused.
-pub fn settle_taken(taken: &[Slot], busy: DropReason, drops: &mut DropCounters, mut sent: impl FnMut(&Slot)) {
-    for slot in taken {
-        match reason_of(slot.refusal, busy) {
-            None => sent(slot),
-            Some(reason) => drops.count(reason, weight_of(slot).frames),
-        }
-    }
-}
-
 /// The drop reason for a plugin's refusal; none if the frame was taken.
-fn reason_of(refusal: u32, busy: DropReason) -> Option<DropReason> {
+pub(super) fn reason_of(refusal: u32, busy: DropReason) -> Option<DropReason> {
     match refusal {
         0 => None,
         1 => Some(DropReason::Oversized),

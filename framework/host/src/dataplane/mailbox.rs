@@ -1,4 +1,4 @@
-//! What the control plane tells the worker, and what the worker tells back.
+//! What the control plane tells a worker, and what the worker tells back.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 use vreserve_core::counters::{Cell, Weight};
 use vreserve_core::drops::{DropCounters, DropReason};
 use vreserve_core::forward::ForwarderStats;
-use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
+use vreserve_core::ids::{Ingress, InterfaceId, LinkClass, LinkId, SwitchId};
 use vreserve_core::learn::LearnEvent;
 use vreserve_core::liveness::LinkHealth;
 use vreserve_core::probe::ProofOutcome;
 use vreserve_core::rules::RuleSet;
+use vreserve_core::signal::Signal;
 use vreserve_core::switch::{SwitchOutcome, SwitchSpec};
 use vreserve_model::MacAddr;
 
@@ -74,6 +75,22 @@ pub enum Command {
     Prove(LinkId),
     /// Forgets a guest that is elsewhere now.
     ForgetGuest(MacAddr),
+    /// Another worker has seen a local guest.
+    TellOfGuest {
+        /// The guest.
+        guest: MacAddr,
+        /// Where it is.
+        at: Ingress,
+    },
+    /// A signal that another worker received, and that answers this one's question.
+    Answer {
+        /// The link it came over.
+        link: LinkId,
+        /// The signal.
+        signal: Signal,
+        /// Bytes of its frame.
+        length: usize,
+    },
     /// Hands over counts since the last time.
     Collect(oneshot::Sender<Collected>),
     /// Ends the worker.
@@ -89,6 +106,8 @@ pub struct Collected {
     pub other: Weight,
     /// Frames dropped, ever, by reason.
     pub drops: DropCounters,
+    /// What guests were told whose frames were too large, ever.
+    pub too_big: TooBigCounts,
     /// How the forwarding cache does.
     pub cache: ForwarderStats,
     /// Every link.
@@ -97,6 +116,15 @@ pub struct Collected {
     pub ports: Vec<PortStatus>,
     /// Every local guest that has been learned, and its interface (none: behind a static link).
     pub guests: Vec<(MacAddr, Option<InterfaceId>)>,
+}
+
+/// Answers to guests whose frames were too large for their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TooBigCounts {
+    /// Made and handed to the guest's interface.
+    pub answered: u64,
+    /// Not made, because the same guest or too many others had just been answered.
+    pub withheld: u64,
 }
 
 /// The state of one link as its endpoint's worker sees it.

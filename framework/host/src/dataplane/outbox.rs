@@ -1,11 +1,11 @@
 //! What one worker has to send: a queue for every port, and which of them hold anything.
 
-use vreserve_abi::Slot;
-use vreserve_core::drops::DropReason;
+use vreserve_abi::{Offload, Slot};
 use vreserve_model::Timestamp;
 
-use super::egress::{EgressQueue, weight_of};
-use super::pool::{BATCH, SCRATCH};
+use super::dispatch::{Stock, ToGuests, ToNodes};
+use super::egress::EgressQueue;
+use super::pool::{BATCH, FIRST_CUT, SCRATCH};
 use super::worker::{PortNumber, Worker};
 
 /// The queues by port number.
@@ -44,39 +44,39 @@ impl Worker {
             }
         }
         self.scratch = 0;
+        if self.dispatch.too_big.is_pending() {
+            self.deliver_answers(now);
+        }
     }
 
     fn flush_capture(&mut self, index: usize, now: Timestamp) {
-        let queue = &mut self.outbox.queues[index];
-        let port = &mut self.captures[index].port;
-        let is_open = port.instance().is_some();
-        let outcome = port.send(queue.slots(), now);
-        let busy = if is_open { DropReason::InterfaceBusy } else { DropReason::PluginFailed };
-        let consumed = *outcome.as_ref().unwrap_or(&0);
-        queue.settle(consumed, busy, &mut self.drops, |slot| port.sent += weight_of(slot));
-        if let Err(change) = outcome {
+        let mut way = ToGuests(&mut self.captures[index].port);
+        let guests = self.forwarder.guests();
+        let stock = Stock { pool: &mut self.pool, guests, drops: &mut self.drops };
+        if let Some(change) = self.dispatch.flush(&mut self.outbox.queues[index], &mut way, stock, now) {
             self.handle_capture_change(index, change);
         }
     }
 
     fn flush_endpoint(&mut self, index: usize, port: PortNumber, now: Timestamp) {
-        let queue = &mut self.outbox.queues[port];
-        let endpoint = &mut self.endpoints[index];
-        let is_open = endpoint.port.instance().is_some();
-        let outcome = endpoint.port.send(queue.slots(), now);
-        let busy = if is_open { DropReason::LinkBusy } else { DropReason::PluginFailed };
-        let consumed = *outcome.as_ref().unwrap_or(&0);
-        let links = &mut self.links;
-        queue.settle(consumed, busy, &mut self.drops, |slot| {
-            let weight = weight_of(slot);
-            endpoint.port.sent += weight;
-            let link = endpoint.link_of(slot.far);
-            if let Some(entry) = link.and_then(|(_, position)| links.at(position)) {
-                entry.sent += weight;
-            }
-        });
-        if let Err(change) = outcome {
+        let mut way = ToNodes(&mut self.endpoints[index], &mut self.links);
+        let guests = self.forwarder.guests();
+        let stock = Stock { pool: &mut self.pool, guests, drops: &mut self.drops };
+        if let Some(change) = self.dispatch.flush(&mut self.outbox.queues[port], &mut way, stock, now) {
             self.handle_endpoint_change(index, change);
+        }
+    }
+
+    /// Hands guests the answers that were made while the queues were sent. All queues are empty before and
+    /// after.
+    fn deliver_answers(&mut self, now: Timestamp) {
+        while let Some(answer) = self.dispatch.too_big.poll() {
+            let Some(Some(port)) = self.interface_index.get(usize::from(answer.interface.0)) else {
+                continue;
+            };
+            let slot = self.pool.fill(FIRST_CUT, answer.frame(), Offload::default());
+            self.outbox.queues[*port].push(slot);
+            self.flush_capture(*port, now);
         }
     }
 }

@@ -3,64 +3,92 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 
-use super::mailbox::{Command, Event, MailboxSender, mailbox};
+use super::mailbox::mailbox;
 use super::pool::SlotPool;
 use super::ports::{CapturePort, EndpointPort};
-use super::worker::Worker;
+use super::worker::{Place, Worker};
+use super::workers::{Events, Workers, events};
 use crate::clock::Clock;
 
-/// What a worker is made of.
-pub struct WorkerConfig {
-    /// The slots; plugins know them already.
-    pub pool: SlotPool,
-    /// The capture instances.
-    pub captures: Vec<CapturePort>,
-    /// The endpoints.
-    pub endpoints: Vec<EndpointPort>,
+/// What a data plane is made of.
+pub struct DataPlaneConfig {
+    /// The workers, 1 to [`MAX_WORKERS`](super::MAX_WORKERS).
+    pub workers: Vec<WorkerConfig>,
     /// The daemon's clock.
     pub clock: Clock,
     /// A random secret.
     pub seed: u64,
-    /// How long the worker polls after a frame, at most, before it sleeps; zero sleeps at once.
+    /// How long a worker polls after a frame, at most, before it sleeps; zero sleeps at once.
     pub spin: Duration,
 }
 
-/// A running worker.
+/// What one worker has to itself.
+pub struct WorkerConfig {
+    /// The slots; plugins know them already.
+    pub pool: SlotPool,
+    /// The capture instances, each one queue of its interface.
+    pub captures: Vec<CapturePort>,
+    /// The endpoints, each one queue of its address; the same for every worker.
+    pub endpoints: Vec<EndpointPort>,
+    /// The CPU to stay on.
+    pub cpu: Option<usize>,
+}
+
+/// The running workers.
 pub struct DataPlane {
-    mailbox: MailboxSender,
-    thread: Option<JoinHandle<()>>,
+    workers: Workers,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl DataPlane {
-    /// Starts the worker's thread. Events go to `events`.
+    /// Starts a thread for each worker.
     ///
     /// # Errors
     /// If the system gives no thread or event descriptor.
-    pub fn start(config: WorkerConfig, events: UnboundedSender<Event>) -> std::io::Result<Self> {
-        let (sender, mailbox) = mailbox()?;
-        let thread = std::thread::Builder::new()
-            .name("data-0".to_owned())
-            .spawn(move || Worker::new(config, mailbox, events).run())?;
-        Ok(DataPlane { mailbox: sender, thread: Some(thread) })
+    pub fn start(config: DataPlaneConfig) -> std::io::Result<(Self, Events)> {
+        let DataPlaneConfig { workers: configs, clock, seed, spin } = config;
+        let (mut senders, mut mailboxes) = (Vec::new(), Vec::new());
+        for _ in &configs {
+            let (sender, mailbox) = mailbox()?;
+            senders.push(sender);
+            mailboxes.push(mailbox);
+        }
+        let workers = Workers::new(senders);
+        let (tellers, events) = events(&workers);
+        let mut plane = DataPlane { workers: workers.clone(), threads: Vec::new() };
+        let ends = mailboxes.into_iter().zip(tellers);
+        for (index, (config, (mailbox, teller))) in configs.into_iter().zip(ends).enumerate() {
+            let place = Place { index, workers: workers.clone(), mailbox, teller };
+            let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
+                config.cpu.inspect(|cpu| pin(*cpu));
+                Worker::new(config, place, clock, seed, spin).run();
+            })?;
+            plane.threads.push(thread);
+        }
+        Ok((plane, events))
     }
 
-    /// The way to tell it something.
-    pub fn mailbox(&self) -> MailboxSender {
-        self.mailbox.clone()
+    /// The way to tell the workers something.
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
     }
 
-    /// Ends the worker and closes its instances; returns when that is done.
+    /// Ends the workers and closes their instances; returns when that is done.
     pub fn stop(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            self.mailbox.send(Command::Stop);
+        if self.threads.is_empty() {
+            return;
+        }
+        self.workers.stop();
+        for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("the data plane's worker panicked");
+                tracing::error!("a worker of the data plane panicked");
             }
         }
     }
@@ -69,5 +97,14 @@ impl DataPlane {
 impl Drop for DataPlane {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Keeps the calling thread on one CPU. Where that cannot be, it runs anywhere.
+fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    let pinned = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+    if let Err(error) = pinned {
+        tracing::warn!(cpu, %error, "worker not pinned");
     }
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "slots are raw memory, so that plugins and the kernel can write into them")]
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -18,8 +19,28 @@ pub const HEADROOM: usize = 256;
 pub const BATCH: usize = 64;
 /// Slots for copies: floods, signals, frames out of a hold.
 pub const SCRATCH: usize = 64;
+/// Slots for what the host makes of frames while it sends them: segments of super-frames, answers to guests.
+pub const CUT: usize = 32;
+/// The first of them.
+pub const FIRST_CUT: usize = BATCH + SCRATCH;
+/// Slots that the instances of a worker own between calls, all together.
+pub const LENT: usize = 256;
+/// The first of them.
+const FIRST_LENT: usize = FIRST_CUT + CUT;
 /// Slots that a worker needs in its pool.
-pub const POOL_SLOTS: usize = BATCH + SCRATCH;
+pub const POOL_SLOTS: usize = FIRST_LENT + LENT;
+
+/// The most slots lent to one instance: as many frames as a batch takes.
+const LENT_MOST: usize = BATCH;
+/// Fewer slots than this are of no use to anybody.
+const LENT_LEAST: usize = 8;
+
+/// First and number of the slots lent to one of `instances`, each with an equal share.
+pub fn lent_share(index: usize, instances: usize) -> (usize, usize) {
+    let share = (LENT / instances.max(1)).min(LENT_MOST);
+    let count = if share < LENT_LEAST { 0 } else { share };
+    (FIRST_LENT + index * count, count)
+}
 
 /// A fixed number of slots. A slot is known by its number; its memory is reached through the pool only.
 /// Mapped for the rest of the process: plugins may have registered it with the kernel.
@@ -126,6 +147,35 @@ impl SlotPool {
         copy
     }
 
+    /// The frame in a slot, to change it.
+    pub fn frame_mut(&mut self, slot: &Slot) -> &mut [u8] {
+        let (start, len) = self.extent(slot);
+        // SAFETY: as in `frame`; `&mut self` makes it the only borrow.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(start), len) }
+    }
+
+    /// Lets `write` spread the frame in `from` over the slots `into`, and returns what it returns and how many
+    /// of them it filled.
+    ///
+    /// # Panics
+    /// If `from` is one of them, or the pool has not that many.
+    pub fn spread<R>(
+        &mut self,
+        from: &Slot,
+        into: Range<usize>,
+        write: impl FnOnce(&[u8], &mut Spaces<'_>) -> R,
+    ) -> (R, usize) {
+        let (start, len) = self.extent(from);
+        let source = start / SLOT_SIZE;
+        assert!(into.end <= self.count && !into.contains(&source), "slot {source} is spread over others");
+        // SAFETY: `extent` stays within the slot's own memory, and none of the slots of `Spaces` is that one.
+        let frame = unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start), len) };
+        let first = into.start;
+        let mut spaces = Spaces { pool: self, left: into };
+        let result = write(frame, &mut spaces);
+        (result, spaces.left.start - first)
+    }
+
     /// Start and length of a slot's frame within the mapping, clamped to the slot's own memory.
     fn extent(&self, slot: &Slot) -> (usize, usize) {
         let index = (slot.buffer as usize).min(self.count - 1);
@@ -134,9 +184,33 @@ impl SlotPool {
     }
 }
 
+/// Slots to be filled one after the other.
+pub struct Spaces<'a> {
+    pool: &'a mut SlotPool,
+    left: Range<usize>,
+}
+
+impl Spaces<'_> {
+    /// As [`SlotPool::write`] with the next slot; none also if there is no further one.
+    pub fn fill(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Slot> {
+        let index = self.left.next()?;
+        self.pool.write(index, write)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_slot_is_lent_twice() {
+        for instances in 1..100 {
+            let shares = (0..instances).map(|index| lent_share(index, instances));
+            let lent: Vec<_> = shares.flat_map(|(first, count)| first..first + count).collect();
+            assert!(lent.iter().enumerate().all(|(index, slot)| *slot == BATCH + SCRATCH + index));
+            assert!(lent.len() <= LENT);
+        }
+    }
 
     #[test]
     fn frames_are_filled_copied_and_clamped() {
@@ -145,6 +219,15 @@ mod tests {
         assert_eq!(pool.frame(&slot), b"frame");
         let copy = pool.copy(&slot, 1);
         assert_eq!(pool.frame(&copy), b"frame");
+        let (len, used) = pool.spread(&slot, 1..2, |frame, spaces| {
+            let write = |space: &mut [u8]| {
+                space[..frame.len()].copy_from_slice(frame);
+                Some(frame.len())
+            };
+            let first = spaces.fill(write).map(|slot| (slot.buffer, slot.len));
+            (first, spaces.fill(write).is_none())
+        });
+        assert_eq!((len, used), ((Some((1, 5)), true), 1));
         let hostile = Slot { offset: u32::MAX, len: u32::MAX, buffer: u32::MAX, ..slot };
         assert!(pool.frame(&hostile).is_empty());
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vreserve_abi::Slot;
 use vreserve_core::counters::Weight;
+use vreserve_core::frame::HEADER_LEN;
 use vreserve_core::ids::{InterfaceId, LinkId};
 use vreserve_model::{Failure, Timestamp};
 use vreserve_sdk::{EndpointInfo, InterfaceInfo};
@@ -27,6 +28,17 @@ pub trait Instance: Send {
     fn ready_fd(&mut self) -> Option<RawFd>;
     /// Times the plugin broke the contract.
     fn violations(&self) -> u64;
+    /// What it can send.
+    fn facts(&self) -> PortFacts;
+}
+
+/// What an instance said when it was opened of the frames that it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortFacts {
+    /// True if super-frames and partial checksums may be sent.
+    pub offload: bool,
+    /// The largest frame, Ethernet header included.
+    pub largest_frame: u32,
 }
 
 /// Where frames of local guests come from and go to.
@@ -49,7 +61,7 @@ pub trait Endpoint: Instance {
 }
 
 macro_rules! instances {
-    ($($kind:ty),+) => {$(
+    ($($kind:ty: $header:expr),+) => {$(
         impl Instance for $kind {
             fn recv(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError> {
                 <$kind>::recv(self, slots)
@@ -66,11 +78,17 @@ macro_rules! instances {
             fn violations(&self) -> u64 {
                 <$kind>::violations(self)
             }
+
+            fn facts(&self) -> PortFacts {
+                let (info, header) = (self.info(), $header);
+                PortFacts { offload: info.offload, largest_frame: info.mtu.saturating_add(header) }
+            }
         }
     )+};
 }
 
-instances!(CaptureInstance, LinkInstance);
+// An interface's MTU does not count the Ethernet header, that of an endpoint does.
+instances!(CaptureInstance: HEADER_LEN as u32, LinkInstance: 0);
 
 impl Interface for CaptureInstance {
     fn info(&self) -> InterfaceInfo {
@@ -100,6 +118,8 @@ pub struct Port<I: ?Sized> {
     name: String,
     opener: Opener<I>,
     state: State<I>,
+    /// Of the last instance that was open.
+    facts: PortFacts,
     backoff: Duration,
     /// As last seen, for when the instance is gone.
     violations: u64,
@@ -129,6 +149,7 @@ impl<I: Instance + ?Sized> Port<I> {
         Port {
             name,
             opener,
+            facts: instance.facts(),
             state: State::Open(instance),
             backoff: RETRY_MIN,
             violations: 0,
@@ -140,6 +161,11 @@ impl<I: Instance + ?Sized> Port<I> {
     /// The name in the configuration.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it can send.
+    pub fn facts(&self) -> PortFacts {
+        self.facts
     }
 
     /// The instance, while it is open.
@@ -191,6 +217,7 @@ impl<I: Instance + ?Sized> Port<I> {
         match &self.state {
             State::Failed { retry_at, .. } if now >= *retry_at => match (self.opener)() {
                 Ok(instance) => {
+                    self.facts = instance.facts();
                     self.state = State::Open(instance);
                     Some(PortChange::Reopened)
                 }

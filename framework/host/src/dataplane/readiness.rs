@@ -120,6 +120,11 @@ impl Readiness {
         }
     }
 
+    /// Puts every port on the list of the next turn.
+    pub(super) fn ask_all(&mut self) {
+        (0..self.is_due.len()).for_each(|port| self.ask_again(port));
+    }
+
     /// Looks, without waiting, which ports are ready.
     pub(super) fn poll(&mut self) {
         self.ask_set(EpollTimeout::ZERO);

@@ -11,6 +11,7 @@ use vreserve_model::Timestamp;
 
 use super::egress::weight_of;
 use super::mailbox::Event;
+use super::nonces::worker_of;
 use super::worker::Worker;
 
 impl Worker {
@@ -30,28 +31,35 @@ impl Worker {
                     self.send_signal(link, &answer, length, now);
                 }
             }
-            SignalKind::ProbeReply => self.handle_probe_reply(link, &signal, length, now),
-            SignalKind::BarrierAck => {
-                if !self.cutovers.handle_ack(link, signal.nonce, now) {
+            SignalKind::ProbeReply | SignalKind::BarrierAck => {
+                let asked = worker_of(signal.nonce);
+                if asked == self.index {
+                    self.handle_answer(link, &signal, length, now);
+                } else if !self.workers.pass_answer(asked, link, signal, length) {
                     self.drops.count(DropReason::BadSignal, 1);
                 }
             }
         }
     }
 
-    fn handle_probe_reply(&mut self, link: LinkId, signal: &Signal, length: usize, now: Timestamp) {
-        let Some(entry) = self.links.find_mut(link) else { return };
-        let is_known = entry
-            .proof
-            .as_mut()
-            .is_some_and(|proof| proof.handle_reply(signal.nonce, signal.stamp, length, now))
-            || entry
-                .liveness
-                .as_mut()
-                .is_some_and(|liveness| liveness.handle_reply(signal.nonce, signal.stamp, now));
+    /// An answer to this worker's question, whichever worker received it.
+    pub(super) fn handle_answer(&mut self, link: LinkId, signal: &Signal, length: usize, now: Timestamp) {
+        let is_known = match signal.kind {
+            SignalKind::BarrierAck => self.cutovers.handle_ack(link, signal.nonce, now),
+            _ => self.handle_probe_reply(link, signal, length, now),
+        };
         if !is_known {
             self.drops.count(DropReason::BadSignal, 1);
         }
+    }
+
+    fn handle_probe_reply(&mut self, link: LinkId, signal: &Signal, length: usize, now: Timestamp) -> bool {
+        let Some(entry) = self.links.find_mut(link) else { return false };
+        entry.proof.as_mut().is_some_and(|proof| proof.handle_reply(signal.nonce, signal.stamp, length, now))
+            || entry
+                .liveness
+                .as_mut()
+                .is_some_and(|liveness| liveness.handle_reply(signal.nonce, signal.stamp, now))
     }
 
     /// A barrier goes the way of its pair's frames. Where that ends it is answered, over the circuit that it

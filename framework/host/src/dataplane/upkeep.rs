@@ -1,5 +1,7 @@
 //! What a worker does besides frames: timers, failed instances, news for the control plane.
 
+use std::time::Duration;
+
 use vreserve_core::drops::DropReason;
 use vreserve_model::Timestamp;
 
@@ -7,6 +9,10 @@ use super::mailbox::Event;
 use super::ports::{Instance, Port, PortChange};
 use super::readiness::Watch;
 use super::worker::Worker;
+
+/// Every port is asked at least so often, ready or not: instances have timers of their own (handshakes,
+/// keep-alives) and no other clock than the host's calls.
+const BEAT: Duration = Duration::from_millis(100);
 
 impl Worker {
     /// What every turn ends with: cut-overs, timers, and news.
@@ -21,6 +27,10 @@ impl Worker {
         if now >= self.timers_at {
             self.poll_timers(now);
             self.timers_at = self.next_timer();
+        }
+        if now >= self.beat_at {
+            self.readiness.ask_all();
+            self.beat_at = now + BEAT;
         }
     }
 
@@ -48,7 +58,8 @@ impl Worker {
 
     /// When something is due even if nothing comes.
     pub(super) fn wake_at(&self) -> Timestamp {
-        self.cutovers.poll_at().map_or(self.timers_at, |cutover| cutover.min(self.timers_at))
+        let timers_at = self.timers_at.min(self.beat_at);
+        self.cutovers.poll_at().map_or(timers_at, |cutover| cutover.min(timers_at))
     }
 
     pub(super) fn handle_capture_change(&mut self, index: usize, change: PortChange) {
@@ -98,8 +109,7 @@ impl Worker {
         self.announced_drops = self.drops.clone();
     }
 
-    /// Tells the control plane; it is gone only when the daemon stops.
     pub(super) fn tell(&self, event: Event) {
-        drop(self.events.send(event));
+        self.teller.tell(event);
     }
 }

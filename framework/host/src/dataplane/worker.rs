@@ -1,22 +1,25 @@
-//! The worker: the loop that every frame of this node passes through.
+//! A worker: the loop that every frame of its queues passes through.
 //!
 //! One turn asks every port (capture instance or endpoint) that is due for a batch, asks the core's `forward`
 //! once for each frame and queues it, and sends the queues when the batch's slots are used up or the turn
 //! ends. Between two turns come cut-overs and timers that are due; then the worker looks which ports are due
 //! next, and if none is, polls for a while or sleeps.
 
-use tokio::sync::mpsc::UnboundedSender;
+use std::time::Duration;
+
 use vreserve_abi::Slot;
 use vreserve_core::counters::Weight;
-use vreserve_core::drops::DropCounters;
+use vreserve_core::drops::{DropCounters, DropReason};
 use vreserve_core::forward::{Forwarder, ForwarderConfig};
 use vreserve_core::ids::Ingress;
 use vreserve_model::Timestamp;
 
 use super::cutover::Cutovers;
+use super::dispatch::Dispatch;
 use super::egress::weight_of;
+use super::ingress::is_sound;
 use super::links::LinkTable;
-use super::mailbox::{Command, Event, Mailbox};
+use super::mailbox::{Command, Mailbox};
 use super::nonces::Nonces;
 use super::outbox::Outbox;
 use super::plane::WorkerConfig;
@@ -24,6 +27,7 @@ use super::pool::{BATCH, SlotPool};
 use super::ports::{CapturePort, EndpointPort};
 use super::readiness::Readiness;
 use super::spin::Spin;
+use super::workers::{PROBER, Teller, Workers};
 use crate::clock::Clock;
 
 /// A port's number: captures first, then endpoints, each in the configuration's order.
@@ -36,7 +40,18 @@ const LEAST_BATCH: usize = BATCH / 4;
 /// With so many bytes in hand the queues are sent, while the frames are still in the core's own cache.
 const HOT_BYTES: u64 = 256 << 10;
 
+/// A worker's place among the others.
+pub(super) struct Place {
+    /// Its number; also the number of its queues.
+    pub(super) index: usize,
+    pub(super) workers: Workers,
+    pub(super) mailbox: Mailbox,
+    pub(super) teller: Teller,
+}
+
 pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) workers: Workers,
     pub(super) pool: SlotPool,
     batch: Vec<Slot>,
     /// Slots of the batch that hold frames in hand, from the first; sent when the turn ends at the latest.
@@ -52,18 +67,21 @@ pub(super) struct Worker {
     pub(super) links: LinkTable,
     pub(super) forwarder: Forwarder,
     pub(super) cutovers: Cutovers,
+    pub(super) dispatch: Dispatch,
     pub(super) drops: DropCounters,
     pub(super) announced_drops: DropCounters,
     pub(super) nonces: Nonces,
     clock: Clock,
     pub(super) mailbox: Mailbox,
-    pub(super) events: UnboundedSender<Event>,
+    pub(super) teller: Teller,
     pub(super) readiness: Readiness,
     spin: Spin,
     /// Turns since all ports were looked at.
     unlooked: u32,
     /// When the next probe or reopening is due.
     pub(super) timers_at: Timestamp,
+    /// When every port is asked, ready or not.
+    pub(super) beat_at: Timestamp,
 }
 
 fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<PortNumber>> {
@@ -76,11 +94,18 @@ fn index_interfaces(captures: &[CapturePort]) -> Vec<Option<PortNumber>> {
     index
 }
 
+/// Each worker's nonces are its own.
+fn secret_of(seed: u64, worker: usize) -> u64 {
+    seed.rotate_left(32) ^ (worker as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
 impl Worker {
-    pub(super) fn new(config: WorkerConfig, mailbox: Mailbox, events: UnboundedSender<Event>) -> Self {
-        let WorkerConfig { pool, captures, endpoints, clock, seed, spin } = config;
+    pub(super) fn new(config: WorkerConfig, place: Place, clock: Clock, seed: u64, spin: Duration) -> Self {
+        let WorkerConfig { pool, captures, endpoints, .. } = config;
+        let Place { index, workers, mailbox, teller } = place;
         let ports = captures.len() + endpoints.len();
         Worker {
+            index,
             batch: (0..BATCH).map(|index| pool.slot(index)).collect(),
             in_hand: 0,
             bytes_in_hand: 0,
@@ -90,19 +115,22 @@ impl Worker {
             captures,
             endpoints,
             outbox: Outbox::new(ports),
-            links: LinkTable::new(true),
+            links: LinkTable::new(index == PROBER),
             forwarder: Forwarder::new(ForwarderConfig { seed, ..ForwarderConfig::default() }),
-            cutovers: Cutovers::default(),
+            cutovers: Cutovers::new(workers.count()),
+            dispatch: Dispatch::new(),
             drops: DropCounters::default(),
             announced_drops: DropCounters::default(),
-            nonces: Nonces::new(seed.rotate_left(32)),
+            nonces: Nonces::new(secret_of(seed, index), index),
             clock,
             mailbox,
-            events,
+            teller,
+            workers,
             readiness: Readiness::new(ports),
             spin: Spin::new(spin),
             unlooked: 0,
             timers_at: Timestamp::ZERO,
+            beat_at: Timestamp::ZERO,
         }
     }
 
@@ -168,7 +196,9 @@ impl Worker {
         capture.port.received += weight;
         self.take_in_hand(frames, weight);
         for slot in batch {
-            self.handle_frame(ingress, self.batch[slot], now);
+            if self.is_let_in(slot) {
+                self.handle_frame(ingress, self.batch[slot], now);
+            }
         }
         frames
     }
@@ -187,9 +217,21 @@ impl Worker {
         endpoint.port.received += weight;
         self.take_in_hand(frames, weight);
         for slot in batch {
-            self.handle_datagram(index, self.batch[slot], now);
+            if self.is_let_in(slot) {
+                self.handle_datagram(index, self.batch[slot], now);
+            }
         }
         frames
+    }
+
+    /// False for a frame that goes no further, wherever it came from, as its offload metadata are wrong.
+    #[inline]
+    fn is_let_in(&mut self, slot: usize) -> bool {
+        let is_sound = is_sound(&self.batch[slot]);
+        if !is_sound {
+            self.drops.count(DropReason::BogusOffload, 1);
+        }
+        is_sound
     }
 
     fn take_in_hand(&mut self, frames: usize, weight: Weight) {

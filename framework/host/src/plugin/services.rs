@@ -32,17 +32,28 @@ struct Registration {
     kind: PluginKind,
     name: String,
     state_dir: PathBuf,
-    counters: Counters,
-    pool: Mutex<Option<PoolRegion>>,
+    /// Shared by all queues of one name.
+    counters: Arc<Counters>,
+    opening: Mutex<Opening>,
     /// None for all but link instances.
     identity: Option<Arc<KeyPair>>,
+}
+
+/// Kind, name, and the queue's index.
+type InstanceKey = (PluginKind, String, u32);
+
+/// What the next opening of an instance gets.
+#[derive(Clone, Copy)]
+struct Opening {
+    pool: Option<PoolRegion>,
+    queue: Queue,
 }
 
 /// The host's services for the instances of one daemon.
 pub struct HostServices {
     state_dir: PathBuf,
     identity: Option<Arc<KeyPair>>,
-    instances: Mutex<BTreeMap<(PluginKind, String), InstanceHost>>,
+    instances: Mutex<BTreeMap<InstanceKey, InstanceHost>>,
 }
 
 /// The host's services for one instance: handed to the instance when it is opened.
@@ -67,35 +78,51 @@ impl HostServices {
     /// The services of one instance. A name stands for the same counters and state however often its
     /// instance is opened; `pool` is the one that the next opening gets.
     pub fn instance(&self, kind: PluginKind, name: &str, pool: Option<PoolRegion>) -> InstanceHost {
+        self.queue_instance(kind, name, pool, Queue::ONLY)
+    }
+
+    /// The services of one of several instances of a name, each of which serves one queue. They share their
+    /// counters and their directory.
+    pub fn queue_instance(
+        &self,
+        kind: PluginKind,
+        name: &str,
+        pool: Option<PoolRegion>,
+        queue: Queue,
+    ) -> InstanceHost {
         let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = instances
-            .entry((kind, name.to_owned()))
-            .or_insert_with(|| {
-                let identity = self.identity.clone().filter(|_| kind == PluginKind::Link);
-                InstanceHost::register(kind, name, self.state_dir.join(kind.name()).join(name), identity)
+        let of_name = |instances: &BTreeMap<InstanceKey, InstanceHost>| {
+            let all = (kind, name.to_owned(), 0)..=(kind, name.to_owned(), u32::MAX);
+            instances.range(all).next().map(|(_, host)| host.registration.counters.clone())
+        };
+        let counters = of_name(&instances).unwrap_or_default();
+        let opening = Opening { pool, queue };
+        let host = instances.entry((kind, name.to_owned(), queue.index)).or_insert_with(|| {
+            InstanceHost::register(Registration {
+                kind,
+                name: name.to_owned(),
+                state_dir: self.state_dir.join(kind.name()).join(name),
+                counters,
+                opening: Mutex::new(opening),
+                identity: self.identity.clone().filter(|_| kind == PluginKind::Link),
             })
-            .clone();
-        *host.registration.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
-        host
+        });
+        *host.registration.opening.lock().unwrap_or_else(PoisonError::into_inner) = opening;
+        host.clone()
     }
 
     /// Every counter of every instance, by kind, instance and name.
     pub fn counters(&self) -> Vec<CounterReading> {
         let instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        instances.values().flat_map(InstanceHost::counters).collect()
+        let mut hosts: Vec<_> = instances.iter().collect();
+        hosts.dedup_by(|(later, _), (first, _)| (later.0, &later.1) == (first.0, &first.1));
+        hosts.into_iter().flat_map(|(_, host)| host.counters()).collect()
     }
 }
 
 impl InstanceHost {
-    fn register(kind: PluginKind, name: &str, state_dir: PathBuf, identity: Option<Arc<KeyPair>>) -> Self {
-        let registration = Arc::new(Registration {
-            kind,
-            name: name.to_owned(),
-            state_dir,
-            counters: Counters::default(),
-            pool: Mutex::new(None),
-            identity,
-        });
+    fn register(registration: Registration) -> Self {
+        let registration = Arc::new(registration);
         let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
         registered.push(Arc::clone(&registration));
         InstanceHost { context: registered.len() - 1, registration }
@@ -112,7 +139,7 @@ impl InstanceHost {
     }
 
     pub(super) fn pool(&self) -> Option<PoolRegion> {
-        *self.registration.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registration.opening().pool
     }
 
     /// The host as the instance sees it.
@@ -120,6 +147,12 @@ impl InstanceHost {
         const TABLE: &WithMetadata<HostTable> =
             &WithMetadata::new(HostTable { log, max_level, counter, state_dir, pool, queue, identity });
         HostContext { table: HostTableRef(TABLE.static_as_prefix()), context: self.context }
+    }
+}
+
+impl Registration {
+    fn opening(&self) -> Opening {
+        *self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,13 +212,12 @@ extern "C" fn state_dir(context: usize) -> RString {
 }
 
 extern "C" fn pool(context: usize) -> Pool {
-    let pool = registration(context)
-        .and_then(|registration| *registration.pool.lock().unwrap_or_else(PoisonError::into_inner));
+    let pool = registration(context).and_then(|registration| registration.opening().pool);
     pool.as_ref().map_or(Pool::NONE, PoolRegion::as_pool)
 }
 
-extern "C" fn queue(_: usize) -> Queue {
-    Queue::ONLY
+extern "C" fn queue(context: usize) -> Queue {
+    registration(context).map_or(Queue::ONLY, |registration| registration.opening().queue)
 }
 
 extern "C" fn identity(context: usize) -> Identity {
@@ -213,6 +245,23 @@ mod tests {
         let counters = services.counters();
         assert_eq!(counters.len(), 1);
         assert_eq!((counters[0].name.as_str(), counters[0].value), ("sent", 2));
+    }
+
+    #[test]
+    fn queues_of_one_name_share_their_counters_and_know_their_places() {
+        let services = HostServices::new("/nonexistent");
+        for index in 0..3 {
+            let queue = Queue { index, count: 3 };
+            let context = services.queue_instance(PluginKind::Link, "internet", None, queue).context();
+            let (counter, asked) = (context.table.counter(), context.table.queue());
+            counter(context.context, "sent".into(), "frames".into()).fetch_add(1, Ordering::Relaxed);
+            assert_eq!(asked(context.context), queue);
+        }
+        let counters = services.counters();
+        assert_eq!(counters.iter().map(|counter| counter.value).collect::<Vec<_>>(), [3], "one sum");
+        let alone = services.instance(PluginKind::Link, "internet", None).context();
+        let asked = alone.table.queue();
+        assert_eq!(asked(alone.context), Queue::ONLY, "opened again, alone");
     }
 
     #[test]

@@ -19,12 +19,21 @@ const LAST_REFUSAL: u32 = 4;
 pub(super) struct SlotGuard {
     pool: Option<PoolRegion>,
     saved: Vec<Slot>,
+    lent: LentGuard,
     violations: &'static AtomicU64,
+}
+
+/// Which lent slots a `recv` has put into its batch.
+struct LentGuard {
+    /// For each lent slot the last call that put it there.
+    seen: Vec<u64>,
+    call: u64,
 }
 
 impl SlotGuard {
     pub(super) fn new(pool: Option<PoolRegion>, violations: &'static AtomicU64) -> Self {
-        SlotGuard { pool, saved: Vec::with_capacity(MAX_BATCH), violations }
+        let lent = LentGuard { seen: vec![0; pool.map_or(0, |pool| pool.lent_count())], call: 0 };
+        SlotGuard { pool, saved: Vec::with_capacity(MAX_BATCH), lent, violations }
     }
 
     pub(super) fn violations(&self) -> u64 {
@@ -57,24 +66,29 @@ impl SlotGuard {
         &mut self,
         slots: &mut [Slot],
         call: impl FnOnce(&mut [Slot]) -> Batch,
-        restore: fn(&mut Slot, &Slot) -> bool,
+        restore: fn(&mut LentGuard, &PoolRegion, &mut Slot, &Slot) -> bool,
     ) -> Result<usize, InstanceError> {
         let passed = slots.len().min(MAX_BATCH);
         let slots = &mut slots[..passed];
-        let pool = self.pool.as_ref();
-        if !slots.iter().all(|slot| pool.is_some_and(|pool| pool.holds(slot))) {
+        let Some(pool) = self.pool.filter(|pool| slots.iter().all(|slot| pool.holds(slot))) else {
             let message = "a slot lies outside the pool that the instance was opened with";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
-        }
+        };
         self.saved.clear();
         self.saved.extend_from_slice(slots);
+        self.lent.call += 1;
         let batch = call(slots);
         let taken = self.taken(&batch, passed);
         let mut violations = 0;
         for (index, (slot, saved)) in slots.iter_mut().zip(&self.saved).enumerate() {
-            let kept = (slot.base, slot.capacity, slot.buffer) == (saved.base, saved.capacity, saved.buffer);
-            let sound = if index < taken { restore(slot, saved) } else { replace(slot, saved) };
-            violations += u64::from(!(kept && sound));
+            let is_sound = if index < taken {
+                restore(&mut self.lent, &pool, slot, saved)
+            } else {
+                let is_kept = is_same_memory(slot, saved);
+                *slot = *saved;
+                is_kept
+            };
+            violations += u64::from(!is_sound);
         }
         self.count(violations);
         self.verdict(&batch, taken)
@@ -106,28 +120,38 @@ impl SlotGuard {
     }
 }
 
-/// Puts back everything.
-fn replace(slot: &mut Slot, saved: &Slot) -> bool {
-    *slot = *saved;
-    true
+impl LentGuard {
+    /// The memory of a lent slot that the plugin put into its batch: each at most once per call.
+    fn place(&mut self, pool: &PoolRegion, slot: &Slot) -> Option<(*mut u8, u32)> {
+        let seen = self.seen.get_mut(pool.lent_index(slot.buffer)?)?;
+        let is_first = *seen != self.call;
+        *seen = self.call;
+        is_first.then(|| pool.memory_of(slot.buffer))
+    }
 }
 
-/// Keeps what a plugin may say of a frame it received; false if the frame would not lie in its slot.
-fn restore_received(slot: &mut Slot, saved: &Slot) -> bool {
-    (slot.base, slot.capacity, slot.buffer) = (saved.base, saved.capacity, saved.buffer);
+fn is_same_memory(slot: &Slot, saved: &Slot) -> bool {
+    (slot.base, slot.capacity, slot.buffer) == (saved.base, saved.capacity, saved.buffer)
+}
+
+/// Keeps what a plugin may say of a frame it received, in its slot or in one lent to it; false if it said more, or
+/// if the frame would not lie in its slot.
+fn restore_received(lent: &mut LentGuard, pool: &PoolRegion, slot: &mut Slot, saved: &Slot) -> bool {
+    let claimed = *slot;
+    let placed = if claimed.buffer == saved.buffer { None } else { lent.place(pool, &claimed) };
+    (slot.base, slot.capacity) = placed.unwrap_or((saved.base, saved.capacity));
+    slot.buffer = if placed.is_some() { claimed.buffer } else { saved.buffer };
     (slot.limit, slot.refusal) = (saved.limit, saved.refusal);
-    let offset = slot.offset.min(slot.capacity);
-    let len = slot.len.min(slot.capacity - offset);
-    let sound = (offset, len) == (slot.offset, slot.len);
-    (slot.offset, slot.len) = (offset, len);
-    sound
+    slot.offset = claimed.offset.min(slot.capacity);
+    slot.len = claimed.len.min(slot.capacity - slot.offset);
+    is_same_memory(slot, &claimed) && (slot.offset, slot.len) == (claimed.offset, claimed.len)
 }
 
-/// Keeps the refusal and its limit only; false if there is no such refusal.
-fn restore_sent(slot: &mut Slot, saved: &Slot) -> bool {
-    let (refusal, limit) = (slot.refusal, slot.limit);
-    *slot = Slot { refusal: refusal.min(LAST_REFUSAL), limit, ..*saved };
-    refusal <= LAST_REFUSAL
+/// Keeps the refusal and its limit only; false if there is no such refusal, or if the memory was swapped.
+fn restore_sent(_: &mut LentGuard, _: &PoolRegion, slot: &mut Slot, saved: &Slot) -> bool {
+    let claimed = *slot;
+    *slot = Slot { refusal: claimed.refusal.min(LAST_REFUSAL), limit: claimed.limit, ..*saved };
+    is_same_memory(&claimed, saved) && claimed.refusal <= LAST_REFUSAL
 }
 
 #[cfg(test)]
@@ -147,7 +171,8 @@ mod tests {
             base: ptr::without_provenance_mut(4096),
             slot_size: CAPACITY as usize,
             count: 512,
-            ..Pool::NONE
+            lent_first: 500,
+            lent_count: 4,
         };
         // SAFETY: nothing reads or writes through the slots of this test.
         SlotGuard::new(Some(unsafe { PoolRegion::new(pool) }), violations)
@@ -213,6 +238,42 @@ mod tests {
             assert_eq!((slot.buffer, slot.capacity), (index as u32, CAPACITY));
         }
         assert_eq!(guard.violations(), 3);
+    }
+
+    #[test]
+    fn lent_slots_may_stand_in_a_batch_with_their_own_memory() {
+        let mut guard = guard(fresh());
+        for _ in 0..2 {
+            let mut slots = [slot(0), slot(1), slot(2)];
+            let received = guard.recv(&mut slots, |slots| {
+                slots[0] = Slot { len: 60, ..slot(503) };
+                slots[1].len = 61;
+                slots[2] = Slot { len: 62, offset: 8, ..slot(500) };
+                Batch { n: 3, status: STATUS_OK }
+            });
+            assert_eq!(received.unwrap(), 3);
+            assert_eq!(slots.map(|slot| (slot.buffer, slot.len)), [(503, 60), (1, 61), (500, 62)]);
+            assert_eq!((slots[0].base, slots[2].offset), (slot(503).base, 8));
+        }
+        assert_eq!(guard.violations(), 0);
+    }
+
+    #[test]
+    fn no_slot_stands_twice_in_a_batch_and_none_of_somebody_else() {
+        let mut guard = guard(fresh());
+        let mut slots = [slot(0), slot(1), slot(2), slot(3), slot(4)];
+        let received = guard.recv(&mut slots, |slots| {
+            slots[0] = slot(501);
+            slots[1] = slot(501);
+            slots[2] = slot(504);
+            slots[3] = Slot { base: slot(5).base, capacity: u32::MAX, ..slot(502) };
+            slots[4] = slot(503);
+            Batch { n: 4, status: STATUS_OK }
+        });
+        assert_eq!(received.unwrap(), 4);
+        assert_eq!(slots.map(|slot| slot.buffer), [501, 1, 2, 502, 4]);
+        assert_eq!((slots[3].base, slots[3].capacity), (slot(502).base, CAPACITY));
+        assert_eq!(guard.violations(), 4, "twice, a stranger's, its memory, beyond the count");
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub(crate) fn slot_bytes(slot: &mut Slot) -> &mut [u8] {
         return &mut [];
     }
     // SAFETY: `Batch` is made only from slots that the host passed to this call, and the ABI promises that
-    // `base .. base + capacity` is valid for reads and writes by this call alone.
+    // `base .. base + capacity` is valid for reads and writes by this call alone. `LentSlots::put` puts in place of
+    // one only what the ABI promises to this instance alone, each at most once.
     unsafe { std::slice::from_raw_parts_mut(slot.base, slot.capacity as usize) }
 }
 

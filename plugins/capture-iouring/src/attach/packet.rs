@@ -20,7 +20,7 @@ const FANOUT_IGNORE_OUTGOING: u32 = 0x4000;
 /// virtio-net header before each frame and the VLAN tag in control data. One of several queues shares the
 /// interface's flows with the others of this process.
 pub(crate) fn open_capturing(index: u32, queue: Queue) -> io::Result<OwnedFd> {
-    let socket = open()?;
+    let socket = open(0)?;
     let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
     set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1)?;
@@ -62,7 +62,7 @@ fn discard_waiting(fd: i32) {
 /// queueing discipline (a veth has none): on the way past it, frames would be lost that an interface without
 /// offload cannot send whole; here the kernel cuts them.
 pub(crate) fn open_injecting(index: u32) -> io::Result<OwnedFd> {
-    let socket = open()?;
+    let socket = open(libc::SOCK_NONBLOCK)?;
     let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &QUEUE_BYTES)?;
@@ -88,9 +88,9 @@ pub(crate) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 /// A socket that receives nothing until it is bound to a protocol.
-fn open() -> io::Result<OwnedFd> {
+fn open(flags: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: a system call without pointers.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | flags, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

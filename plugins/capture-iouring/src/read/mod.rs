@@ -1,17 +1,19 @@
 //! Frames from the interface into the host's slots.
 
 mod packet;
+mod ring;
 mod tap;
 
 use std::io;
+use std::os::fd::RawFd;
 
 use vreserve_offload::{Offload, VnetHeader};
-use vreserve_sdk::{Batch, FrameSlot};
+use vreserve_sdk::{Batch, FrameSlot, Host, LentSlots, tracing};
 
 use crate::attach::Attachment;
-use crate::config::Kind;
+use crate::config::{Calls, Kind};
 use crate::counters::Tally;
-use crate::frame::{Tag, Unusable, put_back, to_slot};
+use crate::frame::{Tag, Unusable, put_back};
 use crate::limit::Limit;
 
 /// Bytes after which a call returns though more frames wait: what it has read is then still in the second-level
@@ -19,23 +21,48 @@ use crate::limit::Limit;
 /// comes near.
 pub(crate) const RECV_BYTES: usize = 512 << 10;
 
+/// With fewer slots the ring would run dry in the middle of every burst.
+const LENT_LEAST: usize = 8;
+
 /// How frames are read.
 pub(crate) enum Reader {
     /// From a TAP, one read per frame.
     Tap(tap::TapReader),
     /// From an AF_PACKET socket, one recvmsg per frame.
     Packet(packet::PacketReader),
+    /// From either by io_uring, any number of frames per system call.
+    Ring(Box<ring::RingReader>),
 }
 
 impl Reader {
-    pub(crate) fn new(attachment: &Attachment) -> io::Result<Self> {
+    /// A reader that calls as `calls` says; one without io_uring where that is impossible.
+    pub(crate) fn new(attachment: &Attachment, calls: Calls, host: &Host) -> io::Result<Self> {
         let descriptor = attachment.incoming.try_clone()?;
-        Ok(match attachment.kind {
-            Kind::Tap => Reader::Tap(tap::TapReader::new(descriptor, attachment.has_header)),
+        let (kind, has_header) = (attachment.kind, attachment.has_header);
+        if calls == Calls::Ring
+            && let Some(lent) = slots_for_a_ring(host, &attachment.info.interface)
+        {
+            let reader = ring::RingReader::new(descriptor, kind, has_header, lent)?;
+            return Ok(Reader::Ring(Box::new(reader)));
+        }
+        Ok(match kind {
+            Kind::Tap => Reader::Tap(tap::TapReader::new(descriptor, has_header)),
             Kind::Interface => Reader::Packet(packet::PacketReader::new(descriptor)),
         })
     }
 
+    /// What to poll if it is not the interface's own descriptor.
+    pub(crate) fn ready_fd(&self) -> Option<RawFd> {
+        match self {
+            Reader::Tap(_) | Reader::Packet(_) => None,
+            Reader::Ring(reader) => Some(reader.ready_fd()),
+        }
+    }
+
+    /// Fills slots from the first on; 0 if no frames wait.
+    ///
+    /// # Errors
+    /// What ends the instance.
     pub(crate) fn recv(
         &mut self,
         batch: &mut Batch<'_>,
@@ -45,8 +72,26 @@ impl Reader {
         match self {
             Reader::Tap(reader) => fill(batch, limit, tally, |slot| reader.read(slot)),
             Reader::Packet(reader) => fill(batch, limit, tally, |slot| reader.read(slot)),
+            Reader::Ring(reader) => reader.recv(batch, limit, tally),
         }
     }
+}
+
+/// The slots that the kernel may fill, or none with a word about why not.
+fn slots_for_a_ring(host: &Host, interface: &str) -> Option<LentSlots> {
+    if let Err(error) = crate::ring::check() {
+        tracing::warn!(interface, %error, "io_uring is not available; reading without");
+        return None;
+    }
+    let lent = host.lent().filter(|lent| lent.len() >= LENT_LEAST);
+    if lent.is_none() {
+        tracing::warn!(
+            interface,
+            least = LENT_LEAST,
+            "the host lends too few slots; reading without io_uring"
+        );
+    }
+    lent
 }
 
 /// One frame as it was read into a slot.
@@ -103,7 +148,7 @@ fn accept(slot: &mut FrameSlot<'_>, arrived: &Arrived, limit: &mut Limit) -> Res
     if let Some(tag) = arrived.tag {
         put_back(tag, slot, &mut checked.offload)?;
     }
-    slot.set_offload(to_slot(&checked.offload));
+    slot.set_offload(checked.offload.into());
     Ok(checked.frames)
 }
 

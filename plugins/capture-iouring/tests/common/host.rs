@@ -1,6 +1,8 @@
 //! A host for one instance: the plugin's tables called as the real host calls them, with slots of this module.
 #![allow(unsafe_code, reason = "calling the plugin's C tables with slots made by hand")]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -61,6 +63,36 @@ impl Frame {
     }
 }
 
+/// The system's allocator, counting per thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
 /// An open instance.
 pub(crate) struct Instance {
     raw: RawCapture,
@@ -68,6 +100,8 @@ pub(crate) struct Instance {
     slots: Vec<Slot>,
     memory: Vec<u8>,
     setup: Setup,
+    /// Allocations that the plugin made in all calls so far.
+    pub(crate) allocations: u64,
 }
 
 // SAFETY: the ABI says that an instance may move between threads between calls.
@@ -96,7 +130,14 @@ impl Instance {
         let open_capture = plugin().open_capture();
         let opened = open_capture(HostContext { table: table(), context }, RStr::from(config));
         match opened.into_result() {
-            Ok(raw) => Ok(Instance { raw, context, slots: Vec::with_capacity(BATCH_SLOTS), memory, setup }),
+            Ok(raw) => Ok(Instance {
+                raw,
+                context,
+                slots: Vec::with_capacity(BATCH_SLOTS),
+                memory,
+                setup,
+                allocations: 0,
+            }),
             Err(failure) => Err(Failure {
                 kind: FailureKind::from_code(failure.code),
                 reason: failure.reason.into(),
@@ -124,9 +165,11 @@ impl Instance {
     /// back as the ABI demands, which this checks; nothing is allocated.
     pub(crate) fn recv_slots(&mut self, count: usize) -> io::Result<usize> {
         self.empty_slots(count);
+        let before = ALLOCATIONS.get();
         // SAFETY: the instance is open, and the slots are into this value's memory, used by nobody else.
         let batch =
             unsafe { self.raw.table.recv()(self.raw.instance, self.slots.as_mut_ptr(), count as u32) };
+        self.allocations += ALLOCATIONS.get() - before;
         let filled = number(batch)?;
         assert!(filled <= count);
         for (index, slot) in self.slots[..filled].iter().enumerate() {
@@ -184,12 +227,31 @@ impl Instance {
         self.send_whole(&frames.iter().map(|frame| Frame::plain(frame)).collect::<Vec<_>>())
     }
 
-    /// Sends the slots of the last call again as they are; nothing is allocated.
-    pub(crate) fn send_slots(&mut self) -> io::Result<()> {
+    fn send_slots(&mut self) -> io::Result<()> {
         let count = self.slots.len();
-        // SAFETY: as in `recv_slots`.
-        let batch =
-            unsafe { self.raw.table.send()(self.raw.instance, self.slots.as_mut_ptr(), count as u32) };
+        let slots = self.slots.as_mut_ptr();
+        // SAFETY: the slots are into this value's memory.
+        unsafe { self.send_raw(slots, count) }
+    }
+
+    /// Receives and hands the frames to the other instance where they lie, as the host does; returns how many, and
+    /// the bytes of the largest. Nothing is allocated here.
+    pub(crate) fn forward(&mut self, to: &mut Instance, count: usize) -> io::Result<(usize, usize)> {
+        let filled = self.recv_slots(count)?;
+        let largest = self.slots[..filled].iter().map(|slot| slot.len as usize).max().unwrap_or(0);
+        // SAFETY: the slots are into this value's memory, which nobody uses meanwhile. A frame that finds no room
+        // is lost, as on any wire; TCP sends it again.
+        unsafe { to.send_raw(self.slots.as_mut_ptr(), filled) }?;
+        Ok((filled, largest))
+    }
+
+    /// # Safety
+    /// The slots' memory is used by nobody else.
+    unsafe fn send_raw(&mut self, slots: *mut Slot, count: usize) -> io::Result<()> {
+        let before = ALLOCATIONS.get();
+        // SAFETY: the instance is open; the rest is the caller's word.
+        let batch = unsafe { self.raw.table.send()(self.raw.instance, slots, count as u32) };
+        self.allocations += ALLOCATIONS.get() - before;
         assert_eq!(number(batch)?, count, "everything is consumed");
         Ok(())
     }

@@ -5,6 +5,7 @@
 pub(crate) mod host;
 pub(crate) mod netns;
 pub(crate) mod raw;
+pub(crate) mod wire;
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -12,6 +13,19 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use host::Instance;
+
+/// The same tests with each way of calling the kernel.
+#[macro_export]
+macro_rules! with_both_calls {
+    ($($test:ident,)+) => {
+        mod plain {
+            $(#[test] fn $test() { super::$test("plain"); })+
+        }
+        mod ring {
+            $(#[test] fn $test() { super::$test("ring"); })+
+        }
+    };
+}
 
 /// Generous: a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use vreserve_core::switch::{Path, SwitchEnd, SwitchOutcome, SwitchSpec};
 use vreserve_model::MacAddr;
 
 use super::Agent;
-use crate::dataplane::{Command, CutoverSpec};
+use crate::dataplane::CutoverSpec;
 
 /// Source and destination.
 pub(super) type PairId = (MacAddr, MacAddr);
@@ -38,9 +38,9 @@ impl Agent {
         self.pairs.retain(|_, state| *state != PairState::On(link));
         for (id, moving) in &self.moving {
             if moving.from == Some(link) {
-                self.config.worker.send(Command::Release(*id));
+                self.config.workers.release(*id);
             } else if moving.to == Some(link) {
-                self.config.worker.send(Command::Abandon(*id));
+                self.config.workers.abandon(*id);
             }
         }
     }

@@ -26,6 +26,9 @@ pub struct AgentView {
     pub guests: BTreeMap<MacAddr, String>,
     /// Frames dropped by reason; reasons without a drop are left out.
     pub drops: BTreeMap<String, u64>,
+    /// What guests were told whose frames were too large for their way.
+    #[serde(default)]
+    pub too_big: TooBigView,
     /// The plugin instances on the data path.
     pub ports: Vec<PortView>,
     /// The forwarding cache.
@@ -104,6 +107,15 @@ pub struct PortView {
     pub sent_bytes: u64,
 }
 
+/// ICMP "fragmentation needed" and ICMPv6 "packet too big".
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TooBigView {
+    /// Answers handed to guests.
+    pub answered: u64,
+    /// Answers not given, because the same guest or too many others had just been answered.
+    pub withheld: u64,
+}
+
 /// The forwarding cache.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CacheView {
@@ -149,6 +161,10 @@ impl Agent {
                 .filter(|(_, count)| *count > 0)
                 .map(|(reason, count)| (reason.label().to_owned(), count))
                 .collect(),
+            too_big: TooBigView {
+                answered: self.last.too_big.answered,
+                withheld: self.last.too_big.withheld,
+            },
             ports: self.port_views(),
             cache: CacheView {
                 entries: self.last.cache.cached,

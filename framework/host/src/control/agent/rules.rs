@@ -7,7 +7,7 @@ use vreserve_core::rules::{Action, IngressMatch, Rule, RuleSet, RuleSetBuilder};
 
 use super::Agent;
 use super::pairs::PairState;
-use crate::dataplane::{Command, CutoverSpec};
+use crate::dataplane::CutoverSpec;
 
 impl Agent {
     /// Puts the rules of this moment in force, begins cut-overs and forgets ended ones.
@@ -16,7 +16,7 @@ impl Agent {
         match self.compose() {
             Ok(rules) => {
                 self.rules = Arc::new(rules);
-                self.config.worker.send(Command::Install { rules: self.rules.clone(), begin, retire });
+                self.config.workers.install(&self.rules, &begin, &retire);
             }
             Err(error) => tracing::error!(%error, "rules not installed"),
         }

@@ -1,10 +1,9 @@
 //! Whether a datagram's frame enters the node, and under which name it is counted if not. Pure.
 
 use vreserve_offload::Offload;
-use vreserve_sdk::{Counter, Host};
 
-use crate::partial::uncut;
-use crate::vxlan;
+use super::header;
+use super::partial::uncut;
 
 /// Bytes of an Ethernet header: no frame is shorter.
 pub(crate) const ETHERNET_HEADER: usize = 14;
@@ -53,8 +52,8 @@ impl Admission {
         datagram: &'a mut [u8],
     ) -> Result<(u32, Admitted<'a>), DatagramDrop> {
         let far = far.ok_or(DatagramDrop::Stranger)?;
-        let vni = vxlan::decode(datagram).ok_or(DatagramDrop::Malformed)?;
-        let frame = &mut datagram[vxlan::HEADER..];
+        let vni = header::decode(datagram).ok_or(DatagramDrop::Malformed)?;
+        let frame = &mut datagram[header::HEADER..];
         if frame.len() < ETHERNET_HEADER {
             return Err(DatagramDrop::Malformed);
         }
@@ -78,32 +77,6 @@ pub(crate) enum Admitted<'a> {
     SuperFrame(&'a mut [u8], Offload),
 }
 
-/// Counts of one batch by reason, added to the host's counters once.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DropTally([u64; DatagramDrop::ALL.len()]);
-
-impl DropTally {
-    pub(crate) fn note(&mut self, reason: DatagramDrop) {
-        self.0[reason as usize] += 1;
-    }
-}
-
-/// The host's counters for what comes in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DropCounters([Counter; DatagramDrop::ALL.len()]);
-
-impl DropCounters {
-    pub(crate) fn new(host: &Host) -> Self {
-        DropCounters(DatagramDrop::ALL.map(|(_, name, help)| host.counter(name, help.trim())))
-    }
-
-    pub(crate) fn add(&self, tally: DropTally) {
-        for (counter, count) in self.0.iter().zip(tally.0) {
-            counter.add(count);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,8 +85,8 @@ mod tests {
     const ADMISSION: Admission = Admission { vni: 5, largest_frame: 100 };
 
     fn datagram(vni: u32, frame_len: usize) -> Vec<u8> {
-        let mut bytes = vxlan::encode(vni).to_vec();
-        bytes.resize(vxlan::HEADER + frame_len, 0xab);
+        let mut bytes = header::encode(vni).to_vec();
+        bytes.resize(header::HEADER + frame_len, 0xab);
         bytes
     }
 
@@ -147,14 +120,14 @@ mod tests {
         /// What is admitted is a frame of the right network and size, whatever was sent.
         #[test]
         fn admitted_datagrams_hold_a_frame(
-            head in prop_oneof![Just(vxlan::encode(5)), Just(vxlan::encode(4)), any::<[u8; 8]>()],
+            head in prop_oneof![Just(header::encode(5)), Just(header::encode(4)), any::<[u8; 8]>()],
             rest in proptest::collection::vec(any::<u8>(), 0..200),
             cut in 0_usize..220,
         ) {
             let mut bytes = [head.as_slice(), rest.as_slice()].concat();
             bytes.truncate(cut);
             if ADMISSION.admit(Some(1), &mut bytes).is_ok() {
-                prop_assert_eq!(vxlan::decode(&bytes), Some(5));
+                prop_assert_eq!(header::decode(&bytes), Some(5));
                 prop_assert!((22..=112).contains(&bytes.len()));
             }
         }

@@ -1,0 +1,53 @@
+//! Several workers per node: guests talk TCP and UDP over the star, and a pair moves to a lightpath and back
+//! without a frame lost or overtaken.
+//!
+//! ```text
+//!  a1 ── alpha ═══ inet0 ═══ commodity ═══ hub       each node with two workers, as far as its plugins
+//!          │ omninet          beta ── b1             serve queues; else it says so, and has one
+//!          └─── chicago ══ lambda ══ evanston ──┘
+//! ```
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use vreserve_tests::gauge::Gauge;
+use vreserve_tests::traffic::{Iperf, Meter};
+use vreserve_tests::{PAIR, Setup, World, skip, wait};
+
+const TO_LIGHTPATH: Duration = Duration::from_secs(30);
+const TO_RELEASE: Duration = Duration::from_secs(30);
+
+fn world() -> World {
+    let adapt = "max_links = 4\nmin_hold = \"2s\"\nrelease_after = \"1s\"\nrelease_below = \"6mbit\"\n";
+    World::start(&Setup {
+        lab: PAIR.to_owned(),
+        adapt: adapt.to_owned(),
+        node: "workers = 2\n".to_owned(),
+        ..Setup::default()
+    })
+}
+
+#[test]
+fn tcp_and_udp_pass_and_a_pair_moves_without_loss() {
+    if skip::is_skipped("workers", &["iperf3", "ping"]) {
+        return;
+    }
+    let world = world();
+    world.assert_reachable("a1", "b1");
+    let streams = Iperf::between(&world, "a1", "b1", 5201, &["-P", "4"]);
+    Meter::start(&world, "b1", "eth0").wait_for(1_000_000);
+    drop(streams);
+    // The streams alone may have asked for the lightpath.
+    wait::until_true("the star is all there is", TO_RELEASE, || world.reservations().circuits.is_empty());
+
+    let gauge = Gauge::start(&world, "a1", "b1");
+    gauge.wait_for(500);
+    let load = Iperf::between(&world, "a1", "b1", 5202, &["-u", "-P", "4", "-b", "8M", "-l", "1200"]);
+    world.wait_until_carrying(TO_LIGHTPATH);
+    gauge.wait_for(500);
+    drop(load);
+    wait::until_true("the circuit is released", TO_RELEASE, || world.reservations().circuits.is_empty());
+    gauge.wait_for(500);
+    let tally = gauge.finish();
+    assert_eq!((tally.lost, tally.reordered, tally.duplicated), (0, 0, 0), "{tally:?}");
+}
