@@ -9,19 +9,19 @@
 mod baseline;
 mod busy;
 mod contest;
-mod dataplane;
-mod ground;
+pub(crate) mod dataplane;
+pub(crate) mod ground;
 mod latency;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod metric;
-mod node;
+pub(crate) mod node;
 mod peers;
 mod record;
-mod spread;
+pub(crate) mod spread;
 mod table;
 mod target;
-mod underlay;
+pub(crate) mod underlay;
 mod versus;
 
 use std::path::PathBuf;

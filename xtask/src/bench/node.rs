@@ -12,7 +12,7 @@ use crate::interrupt::wait_for;
 use crate::processes::Processes;
 
 /// For a daemon to open a guest's interface.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The first setting's port of control sessions (TCP) and of links (UDP); the next has the next.
 const FIRST_PORT: u16 = 7000;
 
@@ -67,7 +67,7 @@ pub(crate) fn start(
     nth: u16,
 ) -> anyhow::Result<Subject> {
     let daemon = built.program("vreserve")?;
-    let keys = [keygen(ground, daemon, variant, A)?, keygen(ground, daemon, variant, B)?];
+    let keys = [keygen(ground, daemon, variant.name, A)?, keygen(ground, daemon, variant.name, B)?];
     let mut processes = Processes::default();
     let mut pids = Vec::new();
     let (a, b) = ground.guests(variant.name);
@@ -121,8 +121,12 @@ pub(crate) fn does_answer(ground: &Ground, guest: &str, address: &str) -> anyhow
     Ok(output.status.success())
 }
 
-fn keygen(ground: &Ground, daemon: &Path, variant: &Variant, node: &str) -> anyhow::Result<String> {
-    let file = ground.files().join(format!("{}-{node}.key", variant.name));
+/// Makes a node's key, `<variant>-<node>.key` among the ground's files, and returns its public half.
+///
+/// # Errors
+/// What the daemon said.
+pub(crate) fn keygen(ground: &Ground, daemon: &Path, variant: &str, node: &str) -> anyhow::Result<String> {
+    let file = ground.files().join(format!("{variant}-{node}.key"));
     let output = Command::new(daemon).arg("keygen").arg(file).output().context("start vreserve keygen")?;
     if !output.status.success() {
         bail!("vreserve keygen: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -168,7 +172,7 @@ impl Surroundings<'_> {
 }
 
 /// A path as a TOML string.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     toml::Value::String(path.display().to_string()).to_string()
 }
 
