@@ -6,6 +6,7 @@
 //!                                                                                     JSON, page
 //! ```
 
+mod backlog;
 mod counters;
 mod mix;
 mod page;
@@ -25,6 +26,7 @@ use crate::artifacts::{Artifacts, Profile};
 use crate::bench::ground::Ground;
 use crate::bench::underlay::Underlay;
 use crate::{interrupt, packages};
+use backlog::Backlog;
 use pair::{Far, Pair};
 use record::Record;
 
@@ -84,6 +86,7 @@ pub(crate) fn campaign(arguments: &Arguments) -> anyhow::Result<()> {
     let (profile, name) = if arguments.dev { (Profile::Dev, "dev") } else { (Profile::Release, "release") };
     let built = Artifacts::build(profile)?;
     interrupt::check()?;
+    let _backlog = Backlog::raise()?;
     let mut record = Record::new(name);
     for far in [Far::Kernel, Far::Ours] {
         run_pair(arguments, &built, far, &mut record)?;

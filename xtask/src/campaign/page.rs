@@ -71,10 +71,7 @@ fn remarks(phase: &Phase) -> String {
     let drops: Vec<_> =
         findings.drops().map(|(member, name, count)| format!("{member} {name} {count}")).collect();
     let drops = if drops.is_empty() { "none".to_owned() } else { drops.join(", ") };
-    let mut text = format!(
-        "\nThrown away, as counters tell: {drops}. Reordering suspected by TCP senders: {}.\n",
-        findings.tcp_reordered()
-    );
+    let mut text = format!("\nThrown away, as counters tell: {drops}.\n");
     let of_bulk = findings.bulk.iter().flat_map(|lane| &lane.failures);
     let of_tls = findings.downloads.iter().flat_map(|downloads| &downloads.failures);
     for failure in findings.broken.iter().chain(of_bulk).chain(of_tls) {

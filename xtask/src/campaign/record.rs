@@ -11,7 +11,7 @@ use crate::bench::machine::Machine;
 
 /// Version of the file's form.
 const FORM: u32 = 1;
-/// Kernel counters of TCP segments that came in another order than they were sent in, or so it seemed.
+/// Kernel counters of TCP segments that came in another order than they were sent in.
 const TCP_REORDER: [&str; 3] = ["TcpExt.TCPSACKReorder", "TcpExt.TCPTSReorder", "TcpExt.TCPRenoReorder"];
 /// Headers that a kernel could not read.
 const WRONG_HEADERS: [&str; 2] = ["Ip.InHdrErrors", "Ip6.InHdrErrors"];
@@ -100,13 +100,13 @@ impl Phase {
 
 impl Findings {
     /// The sum of all members' counters that are of a kind.
-    pub(super) fn sum(&self, is_meant: impl Fn(&str) -> bool) -> u64 {
+    fn sum(&self, is_meant: impl Fn(&str) -> bool) -> u64 {
         let all = self.counters.values().flatten();
         all.filter(|(name, _)| is_meant(name)).map(|(_, value)| value).sum()
     }
 
-    /// Reordering as TCP senders suspected it.
-    pub(super) fn tcp_reordered(&self) -> u64 {
+    /// Reordering as TCP senders found it out: a hole that was filled without a retransmission.
+    fn tcp_reordered(&self) -> u64 {
         self.sum(|name| TCP_REORDER.contains(&name))
     }
 
@@ -147,6 +147,7 @@ impl Findings {
                 flows(|flow| flow.tally.lost),
                 dropped,
             ),
+            Check::none("TCP segments overtaken, as senders found out", self.tcp_reordered()),
             Check::some("runs of iperf3", self.bulk.iter().map(|lane| lane.runs).sum()),
             Check::none("runs of iperf3 that failed", failed_runs),
             Check::some("downloads over TLS with the right SHA-256", whole),

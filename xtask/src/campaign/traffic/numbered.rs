@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use serde::Serialize;
 
@@ -119,12 +120,14 @@ fn receive(socket: &UdpSocket, talk: &Talk) -> anyhow::Result<Track> {
 fn send(socket: &UdpSocket, talk: &Talk, kind: Kind, sent: &AtomicU64) -> anyhow::Result<()> {
     let mut buffer = [0; SEGMENT * SEGMENTS];
     let mut number = 0;
+    let mut tries = 0;
     while talk.goes_on() {
         for _ in 0..if kind == Kind::Cut { 1 } else { TRAIN } {
-            let (length, count) = write_payload(&mut buffer, number, kind);
+            let (length, count) = write_payload(&mut buffer, number, SIZES[tries % SIZES.len()], kind);
+            tries += 1;
             match socket.send(&buffer[..length]) {
                 Ok(_) => number += count,
-                // The same numbers are sent again: none of them has left.
+                // The same numbers are sent again, in another size: none of them has left.
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error).context("send numbered datagrams"),
             }
@@ -135,13 +138,12 @@ fn send(socket: &UdpSocket, talk: &Talk, kind: Kind, sent: &AtomicU64) -> anyhow
     Ok(())
 }
 
-/// Octets of what is sent at once from `number` on, and how many datagrams they are.
-fn write_payload(buffer: &mut [u8], number: u64, kind: Kind) -> (usize, u64) {
+/// Octets of what is sent at once from `number` on, and how many datagrams they are; a single one has `size`.
+fn write_payload(buffer: &mut [u8], number: u64, size: usize, kind: Kind) -> (usize, u64) {
     match kind {
         Kind::Single => {
-            let length = SIZES[(number % SIZES.len() as u64) as usize];
-            fill(&mut buffer[..length], number);
-            (length, 1)
+            fill(&mut buffer[..size], number);
+            (size, 1)
         }
         Kind::Cut => {
             let length = SEGMENT * (SEGMENTS - 1) + LAST;
@@ -153,11 +155,12 @@ fn write_payload(buffer: &mut [u8], number: u64, kind: Kind) -> (usize, u64) {
     }
 }
 
-/// No datagram yet, no room, or the word of one that nobody was there to take.
+/// No datagram yet, no room, the word of one that nobody was there to take or that was too large for its way.
 fn is_passing(error: &std::io::Error) -> bool {
     let kinds =
         [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted, ErrorKind::ConnectionRefused];
-    kinds.contains(&error.kind()) || error.raw_os_error() == Some(nix::errno::Errno::ENOBUFS as i32)
+    let passing = [Errno::ENOBUFS as i32, Errno::EMSGSIZE as i32];
+    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|errno| passing.contains(&errno))
 }
 
 #[cfg(test)]
@@ -167,12 +170,13 @@ mod tests {
     #[test]
     fn one_send_holds_numbers_in_a_row_and_its_last_datagram_is_short() {
         let mut buffer = [0; SEGMENT * SEGMENTS];
-        let (length, count) = write_payload(&mut buffer, 70, Kind::Cut);
+        let (length, count) = write_payload(&mut buffer, 70, 0, Kind::Cut);
         assert_eq!(count, 10);
         let mut track = Track::new();
         for number in 0..70 {
             let mut single = [0; 1400];
-            let (length, _) = write_payload(&mut single, number, Kind::Single);
+            let (length, _) =
+                write_payload(&mut single, number, SIZES[number as usize % SIZES.len()], Kind::Single);
             track.handle_payload(&single[..length]);
         }
         buffer[..length].chunks(SEGMENT).for_each(|datagram| track.handle_payload(datagram));
