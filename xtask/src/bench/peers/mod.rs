@@ -28,8 +28,9 @@ const LOADS: [Load; 3] = [Load::Tcp1, Load::Small, Load::RoundTrip];
 const UNDERLAYS: [Underlay; 2] = [Underlay::Wire, Underlay::Super];
 /// The first peer's UDP port; the next has the next.
 const FIRST_PORT: u16 = 7500;
-/// For a peer to make its TAP, and to find its far end.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// For a peer to make its TAP, and to find its far end: fastd and n2n try again after 20 and 30 s when the first try
+/// came before the far end was there.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Whether others on the underlay can read the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,9 @@ impl Class {
         }
     }
 }
+
+/// A peer that has just made its TAP goes on to set it up, which only it can see the end of.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Measures.
 ///
@@ -170,6 +174,7 @@ fn start(ground: &Ground, peer: &Peer, port: u16) -> anyhow::Result<Subject> {
             processes.check()?;
             Ok(node::has_interface(ground, node, peer.name)?.then_some(()))
         })?;
+        std::thread::sleep(SETTLING);
         let namespace = ground.lab().spec().namespace(&guest.name);
         ground.lab().ip(node, vec![format!("link set {} netns {namespace} name eth0", peer.name)])?;
     }

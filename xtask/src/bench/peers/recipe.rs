@@ -348,7 +348,8 @@ fn n2n(site: &Site<'_>) -> anyhow::Result<Commands> {
         let mut command = Command::new("edge");
         command.args(["-d", site.device, "-a", &format!("10.99.0.{}", nth + 1), "-s", "255.255.255.0"]);
         command.args(["-c", "bench", "-k", "bench", "-l", &format!("{}:{meeting}", site.own(0))]);
-        command.args(["-p", &edge.to_string(), "-m", &site.macs[nth].to_string(), "-M", "1400"]);
+        // `-r`: the guest's address is not the one that the edge was given.
+        command.args(["-p", &edge.to_string(), "-m", &site.macs[nth].to_string(), "-M", "1400", "-r"]);
         Ok(command)
     })?;
     Ok(std::iter::once((A, supernode)).chain(edges).collect())
