@@ -37,8 +37,20 @@ fn partners(nth: usize) -> [Ipv4Addr; 2] {
     [Ipv4Addr::from(subnet + 1), Ipv4Addr::from(subnet + 2)]
 }
 
+/// Of node `A` on the underlay: known to all far ends, so that hundreds of them need not ask at once.
+const NEAR_UNDERLAY: &str = "02:a2:00:00:00:01";
+
 fn mac(kind: u8, set: u8, nth: usize) -> String {
-    format!("02:{kind:02x}:{set:02x}:00:{:02x}:{:02x}", nth >> 8, nth & 0xff)
+    mac_bytes(kind, set, nth).map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn mac_bytes(kind: u8, set: u8, nth: usize) -> [u8; 6] {
+    [0x02, kind, set, 0, (nth >> 8) as u8, nth as u8]
+}
+
+/// Ethernet address of the first guest of a set, on node `A` or the other.
+pub(super) fn first_guest(is_at_a: bool, set: u8) -> [u8; 6] {
+    mac_bytes(if is_at_a { 0xa0 } else { 0xa1 }, set, 0)
 }
 
 /// Gives all guests of a subject their addresses; returns what those on node `B` are reached at.
@@ -79,7 +91,15 @@ pub(super) fn make_far_ends(
     count: usize,
 ) -> anyhow::Result<Vec<(String, Ipv4Addr)>> {
     let (near, spec) = (near_guest(set), ground.lab().spec());
-    ground.lab().ip(A, vec![format!("address replace {}/16 dev {UNDERLAY}", endpoint(set))])?;
+    let mut lines = vec![
+        format!("link set {UNDERLAY} address {NEAR_UNDERLAY}"),
+        format!("address replace {}/16 dev {UNDERLAY}", endpoint(set)),
+    ];
+    lines.extend((first..first + count).map(|nth| {
+        let (at, known) = (far_underlay(nth), mac(0xb2, set, nth));
+        format!("neigh replace {at} lladdr {known} dev {UNDERLAY} nud permanent")
+    }));
+    ground.lab().ip(A, lines)?;
     let far = |nth: usize| format!("far{nth}");
     let move_in = |nth: usize| {
         let namespace = spec.namespace(&far(nth));
@@ -88,8 +108,9 @@ pub(super) fn make_far_ends(
     ground.lab().ip(B, (first..first + count).map(move_in).collect())?;
     for nth in first..first + count {
         let lines = [
-            format!("link set m{nth} up"),
+            format!("link set m{nth} address {} up", mac(0xb2, set, nth)),
             format!("address add {}/16 dev m{nth}", far_underlay(nth)),
+            format!("neigh replace {} lladdr {NEAR_UNDERLAY} dev m{nth} nud permanent", endpoint(set)),
             format!(
                 "link add vx0 mtu {GUEST_MTU} address {} type vxlan id 1 local {} remote {} dstport 4789",
                 mac(0xb0, set, nth),

@@ -20,6 +20,8 @@ pub(crate) enum Metric {
     SpreadSmall,
     /// Guests that moved from one interface to another per second; each changes the rules.
     Moves,
+    /// Rule sets that were put in force on a node per second; each has all changes since the last.
+    Revisions,
     /// Median round trip of a small datagram, in µs.
     RoundTripP50,
     /// 99 of 100 round trips are shorter, in µs.
@@ -45,6 +47,7 @@ impl Metric {
             Self::SpreadTcp => "TCP over all",
             Self::SpreadSmall => "64-byte datagrams over all",
             Self::Moves => "guests that move",
+            Self::Revisions => "rule sets installed",
             Self::RoundTripP50 => "round trip p50",
             Self::RoundTripP99 => "round trip p99",
             Self::RoundTripP999 => "round trip p99.9",
@@ -56,7 +59,7 @@ impl Metric {
 
     /// Whether a ratio to a baseline says anything: not of what is mostly zero.
     pub(crate) fn has_ratio(self) -> bool {
-        !matches!(self, Self::SmallLost | Self::IdleCpu | Self::Moves)
+        !matches!(self, Self::SmallLost | Self::IdleCpu | Self::Moves | Self::Revisions)
     }
 
     /// Its unit.
@@ -64,7 +67,7 @@ impl Metric {
         match self {
             Self::Tcp1 | Self::Tcp4 | Self::SpreadTcp => "Gbit/s",
             Self::Small | Self::SpreadSmall => "k/s",
-            Self::Moves => "/s",
+            Self::Moves | Self::Revisions => "/s",
             Self::SmallLost | Self::IdleCpu => "%",
             Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 => "µs",
             Self::CpuPerGb => "s",

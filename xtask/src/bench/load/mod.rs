@@ -11,6 +11,9 @@ use super::ground::{Ground, Subject};
 use super::metric::Metric;
 use round_trip::Pace;
 
+/// Of every stream: Debian's default, whatever this machine is set to. One that paces would show its own timers.
+const CONGESTION_CONTROL: &str = "cubic";
+
 /// Something that two guests do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {

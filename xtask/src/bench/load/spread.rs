@@ -6,16 +6,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::socket::{setsockopt, sockopt};
 use vreserve_testbed::Lab;
 
 use super::super::ground::Subject;
+use super::CONGESTION_CONTROL;
 
 const PORT: u16 = 5501;
 /// Flows at a time, however many guests there are.
 const THREADS: usize = 4;
 /// What a guest sends before it is the next one's turn.
 const CHUNK: usize = 256 << 10;
-const WARM_UP: Duration = Duration::from_millis(500);
+/// Every connection has had two turns before counting begins, so that none is still slow; within bounds.
+const WARM_UP_TURNS: usize = 2;
+const WARM_UP: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A connection that stands still for so long has failed.
 const STANDSTILL: Duration = Duration::from_secs(5);
 /// Guests are silent between their turns, and would begin each turn slowly.
@@ -30,6 +35,7 @@ type Pair = (TcpStream, TcpStream);
 /// If guests cannot be connected, or a connection stands still.
 pub(super) fn tcp(lab: &Lab, subject: &Subject, length: Duration) -> anyhow::Result<f64> {
     let shares = connect_all(lab, subject)?;
+    let warm = (WARM_UP_TURNS * CHUNK * shares.iter().map(|share| share.0.len()).sum::<usize>()) as u64;
     let (is_over, received) = (AtomicBool::new(false), AtomicU64::new(0));
     let rate = std::thread::scope(|scope| {
         let mut work = Vec::new();
@@ -37,11 +43,14 @@ pub(super) fn tcp(lab: &Lab, subject: &Subject, length: Duration) -> anyhow::Res
             work.push(scope.spawn(|| send(clients, &is_over)));
             work.push(scope.spawn(|| receive(servers, &received)));
         }
-        let count_after = |pause: Duration| {
-            std::thread::sleep(pause);
-            (Instant::now(), received.load(Ordering::Relaxed))
-        };
-        let (first, last) = (count_after(WARM_UP), count_after(length));
+        let count = || (Instant::now(), received.load(Ordering::Relaxed));
+        let begin = Instant::now();
+        while count().1 < warm && begin.elapsed() < WARM_UP {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let first = count();
+        std::thread::sleep(length);
+        let last = count();
         is_over.store(true, Ordering::Relaxed);
         for thread in work {
             thread.join().expect("neither end panics")?;
@@ -84,6 +93,7 @@ fn connect_all(lab: &Lab, subject: &Subject) -> anyhow::Result<Vec<(Vec<TcpStrea
 fn connect(listener: &TcpListener, at: Ipv4Addr) -> anyhow::Result<Pair> {
     let client = TcpStream::connect_timeout(&(at, PORT).into(), STANDSTILL);
     let client = client.with_context(|| format!("connect to {at}"))?;
+    setsockopt(&client, sockopt::TcpCongestion, &CONGESTION_CONTROL.into()).context("choose cubic")?;
     let (server, _) = listener.accept().context("accept a connection")?;
     client.set_write_timeout(Some(STANDSTILL)).context("bound a wait")?;
     server.set_read_timeout(Some(STANDSTILL)).context("bound a wait")?;
