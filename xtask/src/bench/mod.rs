@@ -8,7 +8,10 @@
 
 mod baseline;
 mod busy;
+mod churn;
+mod config;
 mod contest;
+mod crowd;
 mod dataplane;
 mod ground;
 mod latency;
@@ -17,8 +20,12 @@ mod lookup;
 mod machine;
 mod metric;
 mod node;
+mod page;
 mod peers;
+mod plot;
+mod raw;
 mod record;
+mod scale;
 mod spread;
 mod table;
 mod target;
@@ -40,12 +47,16 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 4] = [
+const SUITES: [(&str, Suite); 5] = [
     ("dataplane", Suite::InLab(dataplane::run)),
     ("latency", Suite::InLab(latency::run)),
     ("lookup", Suite::Alone(lookup::run)),
     ("peers", Suite::InLab(peers::run)),
+    ("scale", Suite::InLab(scale::run)),
 ];
+
+/// In place of a suite: makes the page from the records.
+const REPORT: &str = "report";
 
 /// A suite measures and records.
 #[derive(Clone, Copy)]
@@ -59,8 +70,8 @@ enum Suite {
 /// What the command line can say.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What is measured.
-    #[arg(value_parser = PossibleValuesParser::new(SUITES.map(|(name, _)| name)))]
+    /// What is measured; `report` makes the page in docs/reports/bench from the records there.
+    #[arg(value_parser = PossibleValuesParser::new(SUITES.iter().map(|(name, _)| *name).chain([REPORT])))]
     suite: String,
     /// Rounds; each runs every load once, between two runs of its baseline. A report has at least 5.
     #[arg(long, default_value_t = ROUNDS_OF_A_REPORT, value_name = "N")]
@@ -109,6 +120,9 @@ impl Options {
 /// # Errors
 /// Missing tools or rights; a build or a lab that fails; a signal; with `--check`, a target that is missed.
 pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.suite == REPORT {
+        return page::write();
+    }
     interrupt::catch()?;
     let options = Options {
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
