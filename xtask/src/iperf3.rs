@@ -18,14 +18,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// If it cannot be started or does not listen.
 pub(crate) fn serve(lab: &Lab, guest: &str, port: u16, report: &Path) -> anyhow::Result<Child> {
     let server = lab.spawn(guest, command(port, report)?.args(["--server", "--one-off"]))?;
-    interrupt::wait_for("an iperf3 server that listens", PATIENCE, || {
+    wait_until_listening(lab, guest, port)?;
+    Ok(server)
+}
+
+/// Waits until somebody in a guest listens on a TCP port.
+///
+/// # Errors
+/// If nobody does in time.
+pub(crate) fn wait_until_listening(lab: &Lab, guest: &str, port: u16) -> anyhow::Result<()> {
+    interrupt::wait_for("a server that listens", PATIENCE, || {
         let tables = lab.inside(guest, || {
             let of = |table| std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
             of("tcp").unwrap_or_default() + &of("tcp6").unwrap_or_default()
         })?;
         Ok(is_listening(&tables, port).then_some(()))
-    })?;
-    Ok(server)
+    })
 }
 
 /// An iperf3 that writes its report as JSON.

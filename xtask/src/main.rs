@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod bench;
+mod campaign;
 mod check;
 mod demo;
 mod instructions;
@@ -42,6 +43,8 @@ enum Task {
     Check,
     /// How fast it is, against baselines in the same run. Needs root.
     Bench(bench::Arguments),
+    /// Traffic of many kinds for a long time, and a look at every count that could tell of harm. Needs root.
+    Campaign(campaign::Arguments),
     /// Count the instructions of the hot functions and hold them against the recorded ones. Needs valgrind.
     Instructions {
         /// Record them instead.
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Task::Test { skip_system } => test::test(skip_system),
         Task::Check => check::check(),
         Task::Bench(arguments) => bench::bench(&arguments),
+        Task::Campaign(arguments) => campaign::campaign(&arguments),
         Task::Instructions { record } => instructions::instructions(record).map(drop),
     };
     match outcome {

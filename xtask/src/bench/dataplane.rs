@@ -33,7 +33,7 @@ pub(super) const CLEAR_SLEEP: Variant = Variant { name: "clear-sleep", node: "sp
 /// Guests on veth pairs.
 const CLEAR_VETH: Variant = Variant { name: "clear-veth", interface: Interface::Veth, ..CLEAR };
 /// Sealed datagrams.
-pub(super) const SECURE: Variant = Variant { name: "secure", format: "secure", ..CLEAR };
+pub(crate) const SECURE: Variant = Variant { name: "secure", format: "secure", ..CLEAR };
 
 /// Measures.
 ///

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use vreserve_testbed::{Guest, Lab, LabSpec, lab};
 
-use super::Options;
 use super::underlay::Underlay;
 use crate::artifacts::Artifacts;
 use crate::place::Place;
@@ -67,12 +66,12 @@ pub(crate) enum Interface {
 }
 
 impl Ground {
-    /// Brings up the lab after clearing away what an earlier run left.
+    /// Brings up the lab of this name after clearing away what an earlier run left.
     ///
     /// # Errors
     /// If another run of this name is under way, or the lab cannot be made.
-    pub(crate) fn set(options: &Options, built: &Artifacts, seats: &[Seat]) -> anyhow::Result<Self> {
-        Self::set_with(options, built, seats, 0)
+    pub(crate) fn set(lab: &str, built: &Artifacts, seats: &[Seat]) -> anyhow::Result<Self> {
+        Self::set_with(lab, built, seats, 0)
     }
 
     /// The same with further members `far0`, `far1`, … without any interface.
@@ -80,13 +79,13 @@ impl Ground {
     /// # Errors
     /// As [`Self::set`].
     pub(crate) fn set_with(
-        options: &Options,
+        lab: &str,
         built: &Artifacts,
         seats: &[Seat],
         far_ends: usize,
     ) -> anyhow::Result<Self> {
-        let place = Place::take(&options.lab, built)?;
-        let spec = LabSpec::parse(&lab_file(&options.lab, seats, far_ends), Path::new("bench.toml"))?;
+        let place = Place::take(lab, built)?;
+        let spec = LabSpec::parse(&lab_file(lab, seats, far_ends), Path::new("bench.toml"))?;
         let cleared = lab::down(&spec.name)?;
         if cleared.namespaces + cleared.processes > 0 {
             println!(

@@ -39,7 +39,7 @@ pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record
         .collect();
     let seats: Vec<Seat> = variants.as_flattened().iter().map(Variant::seat).collect();
     let far_ends = SIZES.iter().map(|(count, ..)| count).sum();
-    let ground = Ground::set_with(options, built, &seats, far_ends)?;
+    let ground = Ground::set_with(&options.lab, built, &seats, far_ends)?;
     ground.lay(Underlay::Wire, None)?;
     let mut outcome = Outcome::default();
     type Start = fn(&Ground, &Artifacts, &Variant, u8, usize) -> anyhow::Result<Subject>;

@@ -36,7 +36,7 @@ pub(crate) enum Bound {
 /// Suite, setting, subject, metric, and the bound. A `*` at the end stands for anything.
 type Promise = (&'static str, &'static str, &'static str, Metric, Of, Bound);
 
-const PROMISES: [Promise; 36] = [
+const PROMISES: &[Promise] = &[
     ("dataplane", "wire", "clear", Metric::Tcp1, Ratio, AtLeast(1.0)),
     ("dataplane", "super", "clear", Metric::Tcp1, Ratio, AtLeast(0.55)),
     ("dataplane", "wire", "clear", Metric::Tcp4, Ratio, AtLeast(1.0)),

@@ -36,7 +36,7 @@ impl<'a> Versus<'a> {
     ) -> Result<Self> {
         let mut seats = [RAW, VXLAN].map(|subject| Seat { subject, interface: Interface::Absent }).to_vec();
         seats.extend(variants.iter().map(|(variant, _)| variant.seat()));
-        let ground = Ground::set(options, built, &seats)?;
+        let ground = Ground::set(&options.lab, built, &seats)?;
         let (raw, vxlan) = (baseline::raw(&ground)?, baseline::vxlan(&ground)?);
         let mut versus = Self { ours: Vec::new(), raw, vxlan, ground, options, outcome: Outcome::default() };
         for (nth, (variant, loads)) in (0..).zip(variants) {

@@ -55,7 +55,7 @@ impl Class {
 pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record> {
     let mut seats = [CLEAR, SECURE].map(|variant| variant.seat()).to_vec();
     seats.extend(PEERS.iter().map(|peer| Seat { subject: peer.name, interface: Interface::Absent }));
-    let ground = Ground::set(options, built, &seats)?;
+    let ground = Ground::set(&options.lab, built, &seats)?;
     let mut outcome = Outcome::default();
     let mut versions = Vec::new();
     // Some look up which of their addresses is the public one; nothing leaves, there is only the other node.
