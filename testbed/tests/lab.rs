@@ -161,6 +161,34 @@ fn the_commodity_network_carries_its_rate_both_ways_and_no_more() {
 }
 
 #[test]
+fn a_lab_without_a_rate_is_a_wire_and_its_user_puts_the_guests_interfaces_in() {
+    if !can_run() {
+        return;
+    }
+    let text = r#"
+name = "wire"
+commodity = { subnet = "198.51.100.0/30" }
+[[host]]
+name = "alpha"
+guest = [{ name = "a1", address = "10.1.0.1/24", interface = "absent" }]
+[[host]]
+name = "beta"
+"#;
+    let lab = Lab::up(unique(spec(text), "wire")).unwrap();
+    assert_eq!(lab::namespaces_left(&lab.spec().name).len(), 3);
+    assert!(carries(&lab, "alpha", "beta", lab.spec().host("beta").unwrap().commodity.addr()));
+    let has_eth0 = || {
+        let output = lab.exec("a1", Command::new("ip").args(["link", "show", "eth0"])).unwrap();
+        output.status.success()
+    };
+    assert!(!has_eth0());
+    lab.ip("a1", vec!["tuntap add dev eth0 mode tap".to_owned()]).unwrap();
+    assert!(has_eth0());
+    let refused = lab.ip("a1", vec!["link set eth0 up".to_owned(), "link set eth7 up".to_owned()]);
+    assert!(refused.unwrap_err().to_string().contains("link set eth7 up"));
+}
+
+#[test]
 fn optical_ports_are_dark_and_guests_reach_nobody_without_a_daemon() {
     if !can_run() {
         return;

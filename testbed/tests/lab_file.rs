@@ -81,6 +81,7 @@ fn each_wrong_file_is_named_by_line_and_column() {
         ("\"10.10.0.0/24\"", "\"198.51.0.0/16\"", 9, 10, "overlaps 198.51.100.0/29"),
         ("\"10.1.0.2/24\"", "\"10.1.0.1/24\"", 1, 8, "guests a1 and a2 have the same address"),
         ("name = \"omninet\"", "name = \"inet0\"", 6, 8, "interface of this name"),
+        ("interface = \"veth\"", "interface = \"vetch\"", 26, 13, "did you mean veth?"),
     ];
     for (right, wrong, line, column, words) in cases {
         let text = RIGHT.replacen(right, wrong, 1);
@@ -90,6 +91,16 @@ fn each_wrong_file_is_named_by_line_and_column() {
         assert!(matches!(error, Error::File { .. }) && shown.starts_with(&place), "{wrong}: {shown}");
         assert!(shown.contains(words), "{wrong}: {shown}");
     }
+}
+
+#[test]
+fn without_a_rate_the_commodity_network_is_a_wire_between_two_hosts() {
+    let wire = RIGHT.replacen("rate = \"100mbit\"\n", "", 1);
+    let lab = LabSpec::parse(&wire, Path::new("x.toml")).unwrap();
+    assert!(!lab.namespaces().contains(&"vr-right-commodity".to_owned()));
+    let third = wire + "[[host]]\nname = \"beta\"\n";
+    let error = LabSpec::parse(&third, Path::new("x.toml")).unwrap_err();
+    assert!(error.to_string().contains("exactly two hosts"), "{error}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn a_tcp_transfer_between_guests_with_offloads_is_exact_to_the_octet() {
         assert_eq!(differs, None, "from {from} to {to}");
     }
     let counters = world.ask("alpha", &vreserve::api::Request::Status)["counters"].clone();
-    assert!(counters["capture.a1.super_frames"].as_u64().unwrap() > 0, "{counters}");
+    assert!(counters["capture.a1.super_frames_in"].as_u64().unwrap() > 0, "{counters}");
 }
 
 /// Octets without a pattern (xorshift64), the same for the same seed.

@@ -12,8 +12,8 @@ use vreserve_testbed::Lab;
 
 use crate::interrupt::wait_for;
 
-/// For a process to end after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For a process to end after SIGTERM. The kernel takes some 30 ms to remove each TAP, and there may be hundreds.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of a log that are shown when its process failed.
 const LAST_LINES: usize = 15;
 

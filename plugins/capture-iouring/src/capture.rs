@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Instant;
 
 use vreserve_sdk::{Batch, Capture, Failure, Host, InterfaceInfo};
 
@@ -40,7 +41,7 @@ impl Capture for IoUringCapture {
         Ok(IoUringCapture {
             reader: Reader::new(&attachment, reader, &host).map_err(cannot)?,
             writer: Writer::new(&attachment, writer).map_err(cannot)?,
-            limit: Limit::new(interface, attachment.info.mtu),
+            limit: Limit::new(interface, attachment.info.mtu, Instant::now()),
             attachment,
             is_busy: false,
             counters: Counters::new(&host),
@@ -52,7 +53,7 @@ impl Capture for IoUringCapture {
         self.limit.begin();
         let result = self.reader.recv(batch, &mut self.limit, &mut tally);
         if let Ok(filled) = result {
-            self.count_dropped(filled, &mut tally)?;
+            self.take_stock(filled, &mut tally)?;
         }
         self.counters.add(&tally);
         result
@@ -76,10 +77,14 @@ impl Capture for IoUringCapture {
 }
 
 impl IoUringCapture {
-    /// Asks the kernel what it dropped, once whenever traffic pauses.
-    fn count_dropped(&mut self, filled: usize, tally: &mut Tally) -> io::Result<()> {
+    /// Once whenever traffic pauses, asks the kernel what it dropped and, now and then, for the MTU.
+    fn take_stock(&mut self, filled: usize, tally: &mut Tally) -> io::Result<()> {
         let was_busy = std::mem::replace(&mut self.is_busy, filled > 0);
-        if filled == 0 && was_busy && self.attachment.kind == Kind::Interface {
+        if filled > 0 || !was_busy {
+            return Ok(());
+        }
+        self.limit.poll(Instant::now());
+        if self.attachment.kind == Kind::Interface {
             tally.drop_busy += packet::dropped(self.attachment.incoming.as_fd())?;
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! The largest frame of an interface: known from its MTU, and asked for again when a frame says otherwise.
 
+use std::time::{Duration, Instant};
 use vreserve_offload::Offload;
+
 use vreserve_offload::parse::ETHERNET_HEADER;
 use vreserve_sdk::tracing;
 
@@ -10,17 +12,31 @@ use crate::frame::{Checked, Unusable, check};
 /// A frame may have one VLAN tag beyond what the MTU says.
 const TAG: usize = 4;
 
+/// How often the MTU is asked for though no frame says anything: a smaller one shows in none. Asked only when
+/// traffic pauses, it costs nothing.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(crate) struct Limit {
     interface: Interface,
     mtu: u32,
+    asked_at: Instant,
     /// The MTU has been asked for in this call: however many frames are too large, one system call.
     is_asked: bool,
 }
 
 impl Limit {
-    pub(crate) fn new(interface: Interface, mtu: u32) -> Self {
-        Limit { interface, mtu, is_asked: false }
+    /// `mtu` is what the interface said at `now`.
+    pub(crate) fn new(interface: Interface, mtu: u32, now: Instant) -> Self {
+        Limit { interface, mtu, asked_at: now, is_asked: false }
+    }
+
+    /// To be called when traffic pauses: asks if that was long ago.
+    pub(crate) fn poll(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.asked_at) >= ASK_EVERY {
+            self.asked_at = now;
+            self.has_changed();
+        }
     }
 
     /// Starts a call.

@@ -9,11 +9,12 @@
 
 mod common;
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
-use common::host::{Fate, Instance};
+use common::host::{Fate, Frame, Instance};
 use common::netns::Netns;
-use common::raw::RawSocket;
+use common::raw::{RawSocket, send_segmented, set_offloads};
 use common::wire::{joined, transfer};
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
 
@@ -52,6 +53,9 @@ with_both_calls! {
     frames_over_the_mtu_are_refused_and_the_batch_goes_on,
     what_the_kernel_drops_while_nobody_receives_is_counted,
     an_interface_that_goes_ends_the_instance_with_an_error,
+    an_mtu_that_shrinks_while_running_is_noticed,
+    a_tagged_super_frame_passes_whole,
+    an_interface_that_loses_its_offloads_goes_on_with_wire_frames,
 }
 
 fn tcp_of_unmodified_guests_passes_with_their_offloads_on(calls: &str) {
@@ -168,5 +172,63 @@ fn an_interface_that_goes_ends_the_instance_with_an_error(calls: &str) {
         assert_eq!(received, Some(errnos[0]), "{command:?}");
         let sent = instance.send(&[numbered_frame(1, 60)]).unwrap_err().raw_os_error();
         assert_eq!(sent, Some(errnos[1]), "{command:?}");
+    }
+}
+
+fn an_mtu_that_shrinks_while_running_is_noticed(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let mut instance = lab.open(calls, "a0", "");
+    let guest = RawSocket::open(&lab.a, "eth0");
+    assert_eq!(instance.send(&[numbered_frame(1, 1400)]).unwrap(), [Fate::Taken]);
+    assert_eq!(guest.recv_wanted(is_numbered), numbered_frame(1, 1400));
+    lab.node.ip(&["link", "set", "a0", "mtu", "1000"]);
+    assert_eq!(instance.send(&[numbered_frame(2, 1400)]).unwrap(), [Fate::Oversized]);
+    assert_eq!(instance.limit(0), 1018);
+    assert_eq!(instance.send(&[numbered_frame(3, 1014)]).unwrap(), [Fate::Taken]);
+    assert_eq!(guest.recv_wanted(is_numbered), numbered_frame(3, 1014));
+}
+
+fn an_interface_that_loses_its_offloads_goes_on_with_wire_frames(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let (mut a, mut b) = (lab.open(calls, "a0", ""), lab.open(calls, "b0", ""));
+    for on in [true, false, true] {
+        // The node's end alone: what comes in whole must be cut on its way out.
+        set_offloads(&lab.node, "b0", on);
+        let ((sent, received), largest) = joined(&mut a, &mut b, 64, || transfer(&lab.a, &lab.b, 4 << 20));
+        assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
+        assert!(largest > 1514);
+    }
+    set_offloads(&lab.a, "eth0", false);
+    set_offloads(&lab.b, "eth0", false);
+    let ((sent, received), largest) = joined(&mut a, &mut b, 64, || transfer(&lab.a, &lab.b, 1 << 20));
+    assert!(received == sent);
+    assert_eq!(largest, 1514, "the guests segment themselves");
+}
+
+fn a_tagged_super_frame_passes_whole(calls: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let mut node = lab.open(calls, "a0", "");
+    lab.a.ip(&["neighbour", "add", "10.9.0.2", "lladdr", "02:00:00:00:00:02", "dev", "eth0"]);
+    let socket = lab.a.inside(|| UdpSocket::bind("10.9.0.1:7000").unwrap());
+    send_segmented(&socket, "10.9.0.2:7".parse().unwrap(), &[7; 5000], 1000);
+    let mut tagged = next_super_frame(&mut node);
+    // The guest's own interface, captured too, is what sends it again with a tag.
+    let place = format!(r#""interface":"eth0","kind":"interface","netns":"{}""#, lab.a.name);
+    let config = format!(r#"{{{place},"reader":"{calls}","writer":"{calls}"}}"#);
+    let mut guest = Instance::open(&config).unwrap();
+    tagged.bytes.splice(12..12, [0x81, 0x00, 0x60, 0x2a]);
+    tagged.offload.header_len += 4;
+    tagged.offload.checksum_start += 4;
+    assert_eq!(guest.send_whole(std::slice::from_ref(&tagged)).unwrap(), [Fate::Taken]);
+    let arrived = next_super_frame(&mut node);
+    assert!(arrived == tagged, "{:?} of {} bytes", arrived.offload, arrived.bytes.len());
+}
+
+fn next_super_frame(instance: &mut Instance) -> Frame {
+    loop {
+        assert!(is_readable(instance.ready_fd(), PATIENCE), "no frame came");
+        if let Some(frame) = instance.recv_whole(64).unwrap().into_iter().find(Frame::is_super_frame) {
+            return frame;
+        }
     }
 }

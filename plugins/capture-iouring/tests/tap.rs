@@ -14,6 +14,8 @@ use std::time::Duration;
 use common::host::{Fate, Instance, Setup};
 use common::netns::Netns;
 use common::raw::{RawSocket, tap_of_the_parent};
+use vreserve_sdk::Queue;
+
 use common::{PATIENCE, is_numbered, is_readable, numbered_frame, recv_until};
 
 fn config(netns: &Netns, calls: &str, more: &str) -> String {
@@ -40,6 +42,9 @@ with_both_calls! {
     a_created_tap_goes_with_its_instance_and_can_be_created_again_at_once,
     a_persistent_tap_is_attached_to_as_it_is_and_left_there,
     a_tap_handed_over_as_a_descriptor_is_used_and_survives,
+    a_tap_handed_over_with_a_virtio_net_header_has_offload,
+    a_persistent_tap_with_several_queues_may_be_served_by_one,
+    a_persistent_tap_with_one_queue_is_not_shared,
 }
 
 fn frames_of_the_kernel_arrive_byte_for_byte_and_in_order(calls: &str) {
@@ -253,13 +258,14 @@ fn a_persistent_tap_is_attached_to_as_it_is_and_left_there(calls: &str) {
 
 fn a_tap_handed_over_as_a_descriptor_is_used_and_survives(calls: &str) {
     let Some(netns) = Netns::new() else { return };
-    let parent = tap_of_the_parent(&netns, "tap0");
+    let parent = tap_of_the_parent(&netns, "tap0", 0);
     let number = parent.as_raw_fd();
     let config = format!(
         r#"{{"interface":"tap0","fd":{number},"mtu":1280,"up":true,"reader":"{calls}","writer":"{calls}"}}"#
     );
     let mut instance = Instance::open(&config).unwrap();
-    assert_eq!(instance.info().mtu, 1280);
+    assert_eq!((instance.info().mtu, instance.info().offload), (1280, false), "it has no virtio-net header");
+    assert_eq!(instance.send(&[numbered_frame(9, 60)]).unwrap(), [Fate::Taken]);
     let kernel = RawSocket::open(&netns, "tap0");
     kernel.send(&numbered_frame(1, 60));
     assert_eq!(recv_until(&mut instance, 1, is_numbered).len(), 1);
@@ -269,4 +275,34 @@ fn a_tap_handed_over_as_a_descriptor_is_used_and_survives(calls: &str) {
     assert_eq!(wrong.key.as_deref(), Some("interface"), "{wrong}");
     drop(parent);
     netns.await_gone("tap0");
+}
+
+fn a_tap_handed_over_with_a_virtio_net_header_has_offload(calls: &str) {
+    let Some(netns) = Netns::new() else { return };
+    let parent = tap_of_the_parent(&netns, "tap0", libc::IFF_VNET_HDR);
+    let number = parent.as_raw_fd();
+    let config =
+        format!(r#"{{"interface":"tap0","fd":{number},"up":true,"reader":"{calls}","writer":"{calls}"}}"#);
+    let mut instance = Instance::open(&config).unwrap();
+    assert!(instance.info().offload);
+    let kernel = RawSocket::open(&netns, "tap0");
+    kernel.send(&numbered_frame(1, 60));
+    assert_eq!(recv_until(&mut instance, 1, is_numbered), [numbered_frame(1, 60)]);
+    assert_eq!(instance.send(&[numbered_frame(2, 60)]).unwrap(), [Fate::Taken]);
+    assert_eq!(kernel.recv_wanted(is_numbered), numbered_frame(2, 60));
+}
+
+fn a_persistent_tap_with_several_queues_may_be_served_by_one(calls: &str) {
+    let Some(netns) = Netns::new() else { return };
+    netns.ip(&["tuntap", "add", "dev", "tap0", "mode", "tap", "multi_queue"]);
+    let instance = open(&netns, calls, r#","up":true"#);
+    assert_eq!((instance.info().queues, instance.info().offload), (1, true));
+}
+
+fn a_persistent_tap_with_one_queue_is_not_shared(calls: &str) {
+    let Some(netns) = Netns::new() else { return };
+    netns.ip(&["tuntap", "add", "dev", "tap0", "mode", "tap"]);
+    let setup = Setup { queue: Queue { index: 0, count: 2 }, ..Setup::default() };
+    let instance = Instance::open_with(&config(&netns, calls, ""), setup).unwrap();
+    assert_eq!(instance.info().queues, 1, "the host opens no second one");
 }

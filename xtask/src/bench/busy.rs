@@ -33,9 +33,17 @@ pub(crate) fn process_seconds(pid: u32) -> anyhow::Result<f64> {
 ///
 /// # Errors
 /// If there is no such process.
-pub(crate) fn memory_peak_mib(pid: u32) -> anyhow::Result<f64> {
+fn memory_peak_mib(pid: u32) -> anyhow::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("look at {pid}"))?;
     peak_kib(&text).map(|kib| kib as f64 / 1024.0).with_context(|| format!("read the memory of {pid}"))
+}
+
+/// Largest resident set so far among several processes, in MiB.
+///
+/// # Errors
+/// If one of them is gone.
+pub(crate) fn largest_memory_peak_mib(pids: &[u32]) -> anyhow::Result<f64> {
+    pids.iter().try_fold(0.0, |most: f64, &pid| Ok(most.max(memory_peak_mib(pid)?)))
 }
 
 fn working_ticks(stat: &str) -> Option<u64> {

@@ -19,8 +19,8 @@ const EVERYWHERE: &str = "all";
 /// How long daemons without work are watched.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Clear text in the format of kernel VXLAN, guests on TAPs, threads that sleep when there is nothing to do.
-pub(super) const CLEAR: Variant = Variant {
+/// Clear text in the format of kernel VXLAN, guests on TAPs, and everything else as it is by default.
+pub(crate) const CLEAR: Variant = Variant {
     name: "clear",
     format: "vxlan",
     interface: Interface::Absent,
@@ -28,8 +28,8 @@ pub(super) const CLEAR: Variant = Variant {
     capture: "",
     mtu: GUEST_MTU,
 };
-/// The same, and threads look for more work for a while before they sleep.
-pub(super) const CLEAR_SPIN: Variant = Variant { name: "clear-spin", node: "spin = \"50us\"", ..CLEAR };
+/// The same, but workers sleep at once when there is nothing to do; by default they look again for a while.
+pub(super) const CLEAR_SLEEP: Variant = Variant { name: "clear-sleep", node: "spin = \"0s\"", ..CLEAR };
 /// Guests on veth pairs.
 const CLEAR_VETH: Variant = Variant { name: "clear-veth", interface: Interface::Veth, ..CLEAR };
 /// Sealed datagrams.
@@ -42,7 +42,7 @@ pub(crate) const SECURE: Variant = Variant { name: "secure", format: "secure", .
 pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record> {
     let variants: [(Variant, &[Load]); 4] = [
         (CLEAR, ALL),
-        (CLEAR_SPIN, &[Load::Small, Load::RoundTrip]),
+        (CLEAR_SLEEP, &[Load::Small, Load::RoundTrip]),
         (CLEAR_VETH, &[Load::Tcp1, Load::Small]),
         (SECURE, ALL),
     ];
@@ -72,9 +72,7 @@ fn idle(versus: &mut Versus) -> anyhow::Result<()> {
 
 /// The larger of a pair's two daemons.
 fn memory(versus: &mut Versus) -> anyhow::Result<()> {
-    let peak = |subject: &Subject| {
-        subject.pids.iter().try_fold(0.0, |most: f64, &pid| Ok(most.max(busy::memory_peak_mib(pid)?)))
-    };
+    let peak = |subject: &Subject| busy::largest_memory_peak_mib(&subject.pids);
     let peaks = versus.ours().map(peak).collect::<anyhow::Result<Vec<_>>>()?;
     keep(versus, Metric::MemoryPeak, &peaks);
     Ok(())

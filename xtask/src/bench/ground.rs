@@ -24,6 +24,8 @@ pub(crate) const B: &str = "b";
 pub(crate) const UNDERLAY: &str = "inet0";
 /// Of every guest, of ours and of the baselines: 1500 less the 50 bytes that VXLAN adds (RFC 7348).
 pub(crate) const GUEST_MTU: u32 = 1450;
+/// A lab's guests have addresses; those without an interface make no use of them.
+const FAR_ENDS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 
 /// The ground of one suite. Dropped, it is cleared.
 pub(crate) struct Ground {
@@ -40,6 +42,8 @@ pub(crate) struct Subject {
     pub(crate) to: String,
     /// Address of `to`.
     pub(crate) at: Ipv4Addr,
+    /// All guests on the far side, as members of the lab, with their addresses.
+    pub(crate) ends: Vec<(String, Ipv4Addr)>,
     /// The processes between them, if it is not the kernel.
     pub(crate) processes: Processes,
     pub(crate) pids: Vec<u32>,
@@ -67,8 +71,21 @@ impl Ground {
     /// # Errors
     /// If another run of this name is under way, or the lab cannot be made.
     pub(crate) fn set(lab: &str, built: &Artifacts, seats: &[Seat]) -> anyhow::Result<Self> {
+        Self::set_with(lab, built, seats, 0)
+    }
+
+    /// The same with further members `far0`, `far1`, … without any interface.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub(crate) fn set_with(
+        lab: &str,
+        built: &Artifacts,
+        seats: &[Seat],
+        far_ends: usize,
+    ) -> anyhow::Result<Self> {
         let place = Place::take(lab, built)?;
-        let spec = LabSpec::parse(&lab_file(lab, seats), Path::new("bench.toml"))?;
+        let spec = LabSpec::parse(&lab_file(lab, seats, far_ends), Path::new("bench.toml"))?;
         let cleared = lab::down(&spec.name)?;
         if cleared.namespaces + cleared.processes > 0 {
             println!(
@@ -131,6 +148,7 @@ impl Ground {
             from: from.name.clone(),
             to: to.name.clone(),
             at: to.address.addr(),
+            ends: vec![(to.name.clone(), to.address.addr())],
             processes,
             pids,
         }
@@ -150,7 +168,7 @@ impl Ground {
 }
 
 /// The lab as a file, read by the same parser as everybody's.
-fn lab_file(name: &str, seats: &[Seat]) -> String {
+fn lab_file(name: &str, seats: &[Seat], far_ends: usize) -> String {
     let mut text = format!("name = \"{name}\"\n[commodity]\nsubnet = \"198.51.100.0/30\"\n");
     for (node, role, last) in [(A, "proxy", 1), (B, "host", 2)] {
         write!(text, "[[host]]\nname = \"{node}\"\nrole = \"{role}\"\nguest = [\n")
@@ -162,6 +180,12 @@ fn lab_file(name: &str, seats: &[Seat]) -> String {
                 "{{ name = \"{node}{nth}\", address = \"10.77.{nth}.{last}/24\", interface = \"{interface}\" }},"
             )
             .expect("text can be written");
+        }
+        let far_ends = if node == B { far_ends } else { 0 };
+        for nth in 0..far_ends {
+            let address = Ipv4Addr::from(u32::from(FAR_ENDS) + nth as u32);
+            writeln!(text, "{{ name = \"far{nth}\", address = \"{address}/16\", interface = \"absent\" }},")
+                .expect("text can be written");
         }
         text += "]\n";
     }
@@ -178,8 +202,8 @@ mod tests {
             Seat { subject: "raw", interface: Interface::Absent },
             Seat { subject: "clear-veth", interface: Interface::Veth },
         ];
-        let lab = LabSpec::parse(&lab_file("bench", &seats), Path::new("x")).unwrap();
-        assert_eq!(lab.namespaces().len(), 2 + 4);
+        let lab = LabSpec::parse(&lab_file("bench", &seats, 3), Path::new("x")).unwrap();
+        assert_eq!(lab.namespaces().len(), 2 + 4 + 3);
         assert_eq!(lab.proxy().unwrap().name, A);
         assert_eq!(lab.guest("b1").unwrap().address.to_string(), "10.77.1.2/24");
         assert_eq!(lab.commodity.rate, None);

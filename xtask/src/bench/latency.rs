@@ -2,7 +2,7 @@
 //! and beside a TCP stream.
 
 use super::Options;
-use super::dataplane::{CLEAR, CLEAR_SPIN, SECURE};
+use super::dataplane::{CLEAR, CLEAR_SLEEP, SECURE};
 use super::load::Load;
 use super::node::Variant;
 use super::record::Record;
@@ -11,7 +11,7 @@ use super::versus::Versus;
 use crate::artifacts::Artifacts;
 
 const ALL: &[Load] = &[Load::RoundTrip, Load::PacedRoundTrip, Load::BusyRoundTrip];
-const VARIANTS: [(Variant, &[Load]); 3] = [(CLEAR, ALL), (CLEAR_SPIN, ALL), (SECURE, ALL)];
+const VARIANTS: [(Variant, &[Load]); 3] = [(CLEAR, ALL), (CLEAR_SLEEP, ALL), (SECURE, ALL)];
 /// A single datagram is never cut: `super` and `wire` differ only in what the stream beside it does.
 const UNDERLAYS: [Underlay; 2] = [Underlay::Wire, Underlay::Super];
 

@@ -14,6 +14,14 @@ pub(crate) enum Metric {
     Small,
     /// Share of the small datagrams that were sent and never arrived, in percent.
     SmallLost,
+    /// TCP payload that arrived, in Gbit/s, four flows at a time that go over all guests in turn.
+    SpreadTcp,
+    /// Like [`Self::Small`], each batch from and to another guest.
+    SpreadSmall,
+    /// Guests that moved from one interface to another per second; each changes the rules.
+    Moves,
+    /// Rule sets that were put in force on a node per second; each has all changes since the last.
+    Revisions,
     /// Median round trip of a small datagram, in µs.
     RoundTripP50,
     /// 99 of 100 round trips are shorter, in µs.
@@ -36,6 +44,10 @@ impl Metric {
             Self::Tcp4 => "TCP, 4 streams",
             Self::Small => "64-byte datagrams",
             Self::SmallLost => "64-byte datagrams lost",
+            Self::SpreadTcp => "TCP over all",
+            Self::SpreadSmall => "64-byte datagrams over all",
+            Self::Moves => "guests that move",
+            Self::Revisions => "rule sets installed",
             Self::RoundTripP50 => "round trip p50",
             Self::RoundTripP99 => "round trip p99",
             Self::RoundTripP999 => "round trip p99.9",
@@ -47,14 +59,15 @@ impl Metric {
 
     /// Whether a ratio to a baseline says anything: not of what is mostly zero.
     pub(crate) fn has_ratio(self) -> bool {
-        !matches!(self, Self::SmallLost | Self::IdleCpu)
+        !matches!(self, Self::SmallLost | Self::IdleCpu | Self::Moves | Self::Revisions)
     }
 
     /// Its unit.
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Tcp1 | Self::Tcp4 => "Gbit/s",
-            Self::Small => "k/s",
+            Self::Tcp1 | Self::Tcp4 | Self::SpreadTcp => "Gbit/s",
+            Self::Small | Self::SpreadSmall => "k/s",
+            Self::Moves | Self::Revisions => "/s",
             Self::SmallLost | Self::IdleCpu => "%",
             Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 => "µs",
             Self::CpuPerGb => "s",

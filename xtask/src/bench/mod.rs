@@ -8,7 +8,10 @@
 
 mod baseline;
 mod busy;
+mod churn;
+mod config;
 mod contest;
+mod crowd;
 pub(crate) mod dataplane;
 pub(crate) mod ground;
 mod latency;
@@ -16,8 +19,12 @@ mod load;
 pub(crate) mod machine;
 mod metric;
 pub(crate) mod node;
+mod page;
 mod peers;
+mod plot;
+mod raw;
 mod record;
+mod scale;
 pub(crate) mod spread;
 mod table;
 mod target;
@@ -39,8 +46,11 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 3] =
-    [("dataplane", dataplane::run), ("latency", latency::run), ("peers", peers::run)];
+const SUITES: [(&str, Suite); 4] =
+    [("dataplane", dataplane::run), ("latency", latency::run), ("peers", peers::run), ("scale", scale::run)];
+
+/// In place of a suite: makes the page from the records.
+const REPORT: &str = "report";
 
 /// A suite measures and records; the build is done, rights and packages are there.
 type Suite = fn(&Options, &Artifacts) -> anyhow::Result<Record>;
@@ -48,8 +58,8 @@ type Suite = fn(&Options, &Artifacts) -> anyhow::Result<Record>;
 /// What the command line can say.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What is measured.
-    #[arg(value_parser = PossibleValuesParser::new(SUITES.map(|(name, _)| name)))]
+    /// What is measured; `report` makes the page in docs/reports/bench from the records there.
+    #[arg(value_parser = PossibleValuesParser::new(SUITES.iter().map(|(name, _)| *name).chain([REPORT])))]
     suite: String,
     /// Rounds; each runs every load once, between two runs of its baseline. A report has at least 5.
     #[arg(long, default_value_t = ROUNDS_OF_A_REPORT, value_name = "N")]
@@ -98,6 +108,9 @@ impl Options {
 /// # Errors
 /// Missing tools or rights; a build or a lab that fails; a signal; with `--check`, a target that is missed.
 pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.suite == REPORT {
+        return page::write();
+    }
     interrupt::catch()?;
     packages::ensure()?;
     packages::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;

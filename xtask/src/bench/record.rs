@@ -95,7 +95,8 @@ impl Record {
     }
 }
 
-/// One row for each quantity, in the order in which they were first measured.
+/// One row for each quantity, in the order in which they were first measured. A baseline has no row of its own
+/// where it stands beside what is held against it.
 fn rows(suite: &str, samples: &[Sample]) -> Vec<Row> {
     let mut keys: Vec<(&str, &str, Metric)> = Vec::new();
     for sample in samples {
@@ -104,7 +105,12 @@ fn rows(suite: &str, samples: &[Sample]) -> Vec<Row> {
             keys.push(key);
         }
     }
-    keys.into_iter().filter_map(|key| row(suite, key, samples)).collect()
+    let all: Vec<Row> = keys.into_iter().filter_map(|key| row(suite, key, samples)).collect();
+    let stands_beside = |row: &Row| {
+        let is_same = |other: &&Row| (&other.setting, other.metric) == (&row.setting, row.metric);
+        row.ratio.is_none() && all.iter().filter(is_same).any(|other| other.ratio.is_some())
+    };
+    all.iter().filter(|row| !stands_beside(row)).cloned().collect()
 }
 
 fn row(suite: &str, key: (&str, &str, Metric), samples: &[Sample]) -> Option<Row> {

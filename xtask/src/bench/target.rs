@@ -36,7 +36,7 @@ pub(crate) enum Bound {
 /// Suite, setting, subject, metric, and the bound. A `*` at the end stands for anything.
 type Promise = (&'static str, &'static str, &'static str, Metric, Of, Bound);
 
-const PROMISES: [Promise; 24] = [
+const PROMISES: [Promise; 28] = [
     ("dataplane", "wire", "clear", Metric::Tcp1, Ratio, AtLeast(1.0)),
     ("dataplane", "super", "clear", Metric::Tcp1, Ratio, AtLeast(0.55)),
     ("dataplane", "wire", "clear", Metric::Tcp4, Ratio, AtLeast(1.0)),
@@ -45,14 +45,18 @@ const PROMISES: [Promise; 24] = [
     ("dataplane", "super", "secure", Metric::Tcp1, Ratio, AtLeast(0.35)),
     ("dataplane", "wire", "clear", Metric::Small, Ratio, AtLeast(2.0)),
     ("dataplane", "super", "clear", Metric::Small, Ratio, AtLeast(2.2)),
-    ("dataplane", "wire", "clear", Metric::RoundTripP50, Ratio, AtMost(2.2)),
-    ("dataplane", "super", "clear", Metric::RoundTripP50, Ratio, AtMost(2.2)),
-    ("dataplane", "wire", "clear-spin", Metric::RoundTripP50, Ratio, AtMost(1.2)),
-    ("dataplane", "super", "clear-spin", Metric::RoundTripP50, Ratio, AtMost(1.1)),
+    ("dataplane", "wire", "clear-sleep", Metric::RoundTripP50, Ratio, AtMost(2.2)),
+    ("dataplane", "super", "clear-sleep", Metric::RoundTripP50, Ratio, AtMost(2.2)),
+    ("dataplane", "wire", "clear", Metric::RoundTripP50, Ratio, AtMost(1.2)),
+    ("dataplane", "super", "clear", Metric::RoundTripP50, Ratio, AtMost(1.1)),
     ("dataplane", "wire", "clear", Metric::CpuPerGb, Ratio, AtMost(1.3)),
     ("dataplane", "super", "clear", Metric::CpuPerGb, Ratio, AtMost(2.0)),
     ("dataplane", "all", "clear", Metric::MemoryPeak, Value, AtMost(96.0)),
     ("dataplane", "all", "secure", Metric::MemoryPeak, Value, AtMost(96.0)),
+    ("scale", "guests", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),
+    ("scale", "guests", "*", Metric::SpreadSmall, Ratio, AtLeast(0.9)),
+    ("scale", "links", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),
+    ("scale", "rules change", "*", Metric::SpreadTcp, Ratio, AtLeast(0.95)),
     ("peers", "wire", "clear vs *", Metric::Tcp1, Ratio, AtLeast(5.0)),
     ("peers", "super", "clear vs *", Metric::Tcp1, Ratio, AtLeast(5.0)),
     ("peers", "*", "clear vs *", Metric::Small, Ratio, AtLeast(3.0)),

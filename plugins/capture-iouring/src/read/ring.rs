@@ -126,47 +126,57 @@ impl RingReader {
         limit: &mut Limit,
         tally: &mut Tally,
     ) -> io::Result<usize> {
-        let prefix_len = self.prefix_len();
-        let Some(ring) = &mut self.ring else { return Ok(0) };
         let (mut filled, mut bytes) = (0, 0);
         while filled < batch.len() && bytes < RECV_BYTES {
+            let Some(ring) = &mut self.ring else { break };
             match ring.peek() {
                 None => break,
-                Some(Outcome::Nothing) => ring.advance(),
-                // The kernel answers a super-frame of a kind that a virtio-net header cannot express so.
-                Some(Outcome::Failed(libc::EINVAL)) if self.kind == Kind::Interface => {
-                    tally.drop_malformed += 1;
-                    ring.advance();
-                }
                 Some(Outcome::Failed(_)) if filled > 0 => break,
-                Some(Outcome::Failed(errno)) => {
+                Some(outcome) => {
                     ring.advance();
-                    return Err(io::Error::from_raw_os_error(errno));
-                }
-                Some(Outcome::Filled { index, len }) => {
-                    ring.advance();
-                    bytes += len;
-                    let is_cut_off = ring.is_full(len);
-                    self.lent.put(batch, filled, index, ring.start(), len);
-                    let mut slot = batch.slot(filled);
-                    let accepted = unwrap(&mut slot, self.kind, self.has_header, prefix_len, is_cut_off)
-                        .and_then(|arrived| accept(&mut slot, &arrived, limit));
-                    match accepted {
-                        Ok(frames) => {
-                            tally.count_in(slot.len(), frames);
-                            filled += 1;
-                        }
-                        Err(unusable) => {
-                            tally.count_unusable(unusable);
-                            let index = self.lent.withdraw(batch, filled);
-                            // SAFETY: a completion named the slot, and the host has not had it.
-                            unsafe { ring.give(index) };
-                        }
-                    }
+                    bytes += outcome.len();
+                    filled += usize::from(self.handle(outcome, batch, filled, limit, tally)?);
                 }
             }
         }
         Ok(filled)
+    }
+
+    /// Deals with one completion; true if there is a frame in the batch's slot `at` now.
+    fn handle(
+        &mut self,
+        outcome: Outcome,
+        batch: &mut Batch<'_>,
+        at: usize,
+        limit: &mut Limit,
+        tally: &mut Tally,
+    ) -> io::Result<bool> {
+        let (index, len) = match outcome {
+            Outcome::Filled { index, len } => (index, len),
+            Outcome::Nothing => return Ok(false),
+            // The kernel answers a super-frame of a kind that a virtio-net header cannot express so.
+            Outcome::Failed(libc::EINVAL) if self.kind == Kind::Interface => {
+                tally.drop_malformed += 1;
+                return Ok(false);
+            }
+            Outcome::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
+        };
+        let prefix_len = self.prefix_len();
+        let ring = self.ring.as_mut().expect("a completion comes from a ring");
+        self.lent.put(batch, at, index, ring.start(), len);
+        let mut slot = batch.slot(at);
+        let accepted = unwrap(&mut slot, self.kind, self.has_header, prefix_len, ring.is_full(len))
+            .and_then(|arrived| accept(&mut slot, &arrived, limit));
+        match accepted {
+            Ok(frames) => tally.count_in(slot.len(), frames),
+            Err(unusable) => {
+                tally.count_unusable(unusable);
+                let index = self.lent.withdraw(batch, at);
+                // SAFETY: a completion named the slot, and the host has not had it.
+                unsafe { ring.give(index) };
+            }
+        }
+        Ok(accepted.is_ok())
     }
 }
 

@@ -41,6 +41,16 @@ pub(crate) enum Outcome {
     Failed(i32),
 }
 
+impl Outcome {
+    /// Bytes that the kernel wrote.
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Outcome::Filled { len, .. } => len,
+            Outcome::Nothing | Outcome::Failed(_) => 0,
+        }
+    }
+}
+
 /// See the module.
 pub(crate) struct ReceiveRing {
     // Order matters: the ring is closed before the memory that its requests refer to goes.

@@ -66,7 +66,7 @@ impl RawSocket {
 }
 
 /// A TAP of the namespace that somebody else than the plugin opened.
-pub(crate) fn tap_of_the_parent(netns: &Netns, name: &str) -> OwnedFd {
+pub(crate) fn tap_of_the_parent(netns: &Netns, name: &str, more_flags: libc::c_int) -> OwnedFd {
     netns.inside(|| {
         let device = std::fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();
         // SAFETY: the request reads and writes one struct ifreq, of which all-zero is a valid value.
@@ -75,7 +75,7 @@ pub(crate) fn tap_of_the_parent(netns: &Netns, name: &str) -> OwnedFd {
             for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
                 *to = from as libc::c_char;
             }
-            request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+            request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | more_flags) as libc::c_short;
             libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request)
         };
         assert_eq!(result, 0, "{}", io::Error::last_os_error());
@@ -92,4 +92,34 @@ pub(crate) fn send_segmented(socket: &UdpSocket, to: SocketAddr, payload: &[u8],
         unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, len) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     assert_eq!(socket.send_to(payload, to).unwrap(), payload.len());
+}
+
+/// Takes an interface's segmentation and checksum offload away, or gives it back.
+pub(crate) fn set_offloads(netns: &Netns, interface: &str, on: bool) {
+    const TRANSMIT_CHECKSUMS: u32 = 0x17;
+    const SCATTER_GATHER: u32 = 0x19;
+    const TCP_SEGMENTATION: u32 = 0x1f;
+    const SOFTWARE_SEGMENTATION: u32 = 0x24;
+    const SIOCETHTOOL: libc::Ioctl = 0x8946;
+    let mut commands = [TRANSMIT_CHECKSUMS, SCATTER_GATHER, TCP_SEGMENTATION, SOFTWARE_SEGMENTATION];
+    if !on {
+        commands.reverse();
+    }
+    netns.inside(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for command in commands {
+            let mut value = [command, u32::from(on)];
+            // SAFETY: the request reads one struct ifreq, of which all-zero is a valid value, and the struct
+            // ethtool_value of two u32 that it points to.
+            let result = unsafe {
+                let mut request: libc::ifreq = std::mem::zeroed();
+                for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+                    *to = from as libc::c_char;
+                }
+                request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+                libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request)
+            };
+            assert_eq!(result, 0, "{command:#x}: {}", io::Error::last_os_error());
+        }
+    });
 }

@@ -2,6 +2,7 @@
 
 mod round_trip;
 mod small;
+mod spread;
 mod tcp;
 
 use std::time::Duration;
@@ -9,6 +10,9 @@ use std::time::Duration;
 use super::ground::{Ground, Subject};
 use super::metric::Metric;
 use round_trip::Pace;
+
+/// Of every stream: Debian's default, whatever this machine is set to. One that paces would show its own timers.
+const CONGESTION_CONTROL: &str = "cubic";
 
 /// Something that two guests do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,10 @@ pub(crate) enum Load {
     Tcp4,
     /// As many small datagrams as one processor can send.
     Small,
+    /// Four TCP flows at a time that go over all guests of the subject in turn.
+    SpreadTcp,
+    /// As [`Self::Small`], each batch from and to another guest.
+    SpreadSmall,
     /// A small datagram there and back, the next when it is back.
     RoundTrip,
     /// The same with a pause of a millisecond before each, in which everything goes to sleep.
@@ -37,6 +45,8 @@ impl Load {
             Self::Tcp1 => "tcp1",
             Self::Tcp4 => "tcp4",
             Self::Small => "small",
+            Self::SpreadTcp => "spread-tcp",
+            Self::SpreadSmall => "spread-small",
             Self::RoundTrip => "rtt",
             Self::PacedRoundTrip => "paced",
             Self::BusyRoundTrip => "busy",
@@ -48,7 +58,7 @@ impl Load {
         match self {
             Self::PacedRoundTrip => ", after a pause",
             Self::BusyRoundTrip => ", beside TCP",
-            Self::Tcp1 | Self::Tcp4 | Self::Small | Self::RoundTrip => "",
+            _ => "",
         }
     }
 
@@ -75,6 +85,17 @@ impl Load {
                 let run = small::run(ground.lab(), subject, length)?;
                 Ok(vec![
                     (Metric::Small, run.received_per_second / 1e3),
+                    (Metric::SmallLost, run.lost_percent),
+                ])
+            }
+            Self::SpreadTcp => {
+                let rate = spread::tcp(ground.lab(), subject, length)?;
+                Ok(vec![(Metric::SpreadTcp, rate)])
+            }
+            Self::SpreadSmall => {
+                let run = small::run(ground.lab(), subject, length)?;
+                Ok(vec![
+                    (Metric::SpreadSmall, run.received_per_second / 1e3),
                     (Metric::SmallLost, run.lost_percent),
                 ])
             }

@@ -39,13 +39,16 @@ pub(crate) struct Run {
 /// If nothing arrives.
 pub(crate) fn run(lab: &Lab, subject: &Subject, length: Duration) -> anyhow::Result<Run> {
     let receiver = lab.inside(&subject.to, receiver)??;
-    let sender = lab.inside(&subject.from, || sender(SocketAddrV4::new(subject.at, PORT)))??;
+    let senders = lab.inside(&subject.from, || {
+        let ends = subject.ends.iter().map(|(_, at)| sender(SocketAddrV4::new(*at, PORT)));
+        ends.collect::<anyhow::Result<Vec<_>>>()
+    })??;
     let received = AtomicU64::new(0);
     let begin = Instant::now();
     let stop = begin + WARM_UP + length;
     let (sent, counted) = std::thread::scope(|scope| {
         let receiving = scope.spawn(|| receive(&receiver, stop + STRAGGLERS, &received));
-        let sending = scope.spawn(|| send(&sender, stop));
+        let sending = scope.spawn(|| send(&senders, stop));
         let count_at = |moment: Instant| {
             std::thread::sleep(moment.saturating_duration_since(Instant::now()));
             (Instant::now(), received.load(Ordering::Relaxed))
@@ -93,14 +96,14 @@ fn receive(socket: &UdpSocket, until: Instant, received: &AtomicU64) -> anyhow::
     Ok(())
 }
 
-/// Returns how many the kernel took.
-fn send(socket: &UdpSocket, until: Instant) -> anyhow::Result<u64> {
+/// Each batch from another socket; returns how many the kernel took.
+fn send(sockets: &[UdpSocket], until: Instant) -> anyhow::Result<u64> {
     let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
     let payload = [0_u8; BYTES];
     let slices = [[IoSlice::new(&payload)]; BATCH];
     let nobody: [Option<()>; BATCH] = [None; BATCH];
     let mut sent = 0;
-    while Instant::now() < until {
+    for socket in sockets.iter().cycle().take_while(|_| Instant::now() < until) {
         match sendmmsg(socket.as_raw_fd(), &mut headers, &slices, nobody, [], MsgFlags::empty()) {
             Ok(messages) => sent += messages.count() as u64,
             // A full queue, or the word of a datagram that nobody was there to take.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::busy;
 use super::super::ground::{Ground, Subject};
+use super::CONGESTION_CONTROL;
 use crate::{interrupt, iperf3};
 
 const PORT: u16 = 5201;
@@ -83,6 +84,7 @@ impl Ends {
         let mut command = iperf3::command(PORT, &report(ground, "client"))?;
         command.args(["--client", &subject.at.to_string(), "--time", &length.as_secs().to_string()]);
         command.args(["--parallel", &streams.to_string(), "--connect-timeout", "2000"]);
+        command.args(["--congestion", CONGESTION_CONTROL]);
         Ok(Self { client: ground.lab().spawn(&subject.from, &mut command)?, server })
     }
 
