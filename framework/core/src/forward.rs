@@ -47,7 +47,8 @@ pub enum Verdict {
 /// Sizes and limits of one worker's forwarder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwarderConfig {
-    /// Keys in the forwarding cache, 64 octets each; at least 1.
+    /// Keys in the forwarding cache, 64 octets each, taken from the start; at least 1. Running pairs may be
+    /// three quarters of it before they begin to take one another's places.
     pub cache_capacity: usize,
     /// Pairs whose counts survive the loss of their cache entry under their own name until the next
     /// report; past it they are only counted.

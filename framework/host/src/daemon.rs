@@ -109,6 +109,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
         name: config.node.name.clone(),
         role: if is_proxy { "proxy" } else { "node" },
         public_key: keys.public.to_string(),
+        workers,
         registry,
         services: parts.services,
         agent: questions,

@@ -22,6 +22,10 @@ use crate::wire::{Refused, Wire};
 /// second-level cache before it is read.
 const LARGE: usize = 16 << 10;
 const FEW: usize = 8;
+/// System calls per batch at most: a flood from strangers cannot hold the caller.
+const CALLS: usize = 4;
+/// With so many bytes of frames in a batch it ends, while they are still in the core's own cache.
+const HOT_BYTES: usize = 256 << 10;
 /// Room for the largest datagram that a format sends by itself.
 const OWN_DATAGRAM: usize = 65_535;
 
@@ -80,23 +84,28 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Fills slots from the first on, with what is left in the inbox and then with what one system call gives:
-    /// a flood from strangers cannot hold the caller.
+    /// Fills slots from the first on, with what is left in the inbox and then with what a few system calls give.
+    /// More than one, as super-frames end where a batch ends.
     pub(crate) fn recv(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
         let mut incoming = Incoming::new(self.policy);
         self.wire.begin(Instant::now());
-        if self.read_inbox(batch, &mut incoming) {
-            match self.inbox.receive(self.fd.as_fd(), self.limit) {
+        let mut calls = 0;
+        while self.read_inbox(batch, &mut incoming) && calls < CALLS && incoming.bytes < HOT_BYTES {
+            calls += 1;
+            let limit = self.limit;
+            match self.inbox.receive(self.fd.as_fd(), limit) {
                 Ok(messages) => {
                     self.unread = Unread { messages, ..Unread::default() };
                     self.adapt_limit();
-                    self.read_inbox(batch, &mut incoming);
+                    if messages < limit {
+                        calls = CALLS;
+                    }
                 }
                 Err(error @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) if incoming.frames == 0 => {
                     return Err(error.into());
                 }
                 // Nothing waits, or an ICMP error that some far node caused: not the end of the endpoint.
-                Err(_) => {}
+                Err(_) => break,
             }
         }
         self.send_own();

@@ -10,7 +10,8 @@ use crate::wire::Refused;
 /// super-frame.
 const MAX_SEGMENTS: usize = 65_535 / 48;
 
-/// What is to be done to the frame in `slot`; for one that is no super-frame its checksum has been completed.
+/// What is to be done to the frame in `slot`; for one that is no super-frame its checksum has been completed, and the
+/// slot says so: a frame that there was no room for is prepared again.
 pub(crate) fn prepare(slot: &mut FrameSlot<'_>, largest_frame: usize) -> Result<Offload, Refused> {
     let raw = slot.offload();
     if raw.is_plain() {
@@ -25,8 +26,9 @@ pub(crate) fn prepare(slot: &mut FrameSlot<'_>, largest_frame: usize) -> Result<
     if offload.needs_checksum {
         let (start, offset) = (offload.checksum_start.into(), offload.checksum_offset.into());
         checksum::complete(slot.frame(), start, offset).map_err(|_| Refusal::Malformed)?;
+        slot.set_offload(Offload::default().into());
     }
-    Ok(offload)
+    Ok(Offload::default())
 }
 
 fn check_length(len: usize, largest_frame: usize) -> Result<(), Refused> {

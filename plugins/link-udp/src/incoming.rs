@@ -23,12 +23,14 @@ pub(crate) struct Incoming {
     far: u32,
     /// Wire frames placed.
     pub(crate) frames: u64,
+    /// Bytes placed.
+    pub(crate) bytes: usize,
     policy: ChecksumPolicy,
 }
 
 impl Incoming {
     pub(crate) fn new(policy: ChecksumPolicy) -> Self {
-        Incoming { filled: 0, open: None, far: 0, frames: 0, policy }
+        Incoming { filled: 0, open: None, far: 0, frames: 0, bytes: 0, policy }
     }
 
     /// Whether there is a slot for a frame that continues nothing.
@@ -70,6 +72,7 @@ impl Incoming {
         self.far = far;
         self.filled += 1;
         self.frames += 1;
+        self.bytes += frame.len();
         Placed::InSlot
     }
 
@@ -90,6 +93,7 @@ impl Incoming {
             return false;
         }
         space.copy_from_slice(payload);
+        self.bytes += payload.len();
         true
     }
 

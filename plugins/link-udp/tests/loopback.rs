@@ -6,7 +6,7 @@ mod common;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use common::{TestLink, numbered_frame, open, open_on};
+use common::{TestLink, numbered_frame, open, open_on, open_secure};
 use proptest::prelude::*;
 use vreserve_offload::Segments;
 use vreserve_offload::checksum::{Integrity, Sum, pseudo_ipv4, verify};
@@ -177,6 +177,28 @@ fn partial_checksums_are_finished() {
     assert_eq!(received[20..22], (!0x0406_u16).to_be_bytes(), "the sum of 0102 and 0304, complemented");
     let beyond = Offload { checksum_start: 59, ..partial };
     assert_eq!(a.send_with(&[(20, frame.clone())], beyond).refusals, [MALFORMED]);
+}
+
+#[test]
+fn partial_checksums_are_finished_once_however_much_leaves_in_one_call() {
+    let open = |ip: &str, seed| open_secure(seed, &format!(r#"{{"bind":"{ip}:0","mtu":9000}}"#));
+    let (a, b) = (open("127.0.0.17", 1), open("127.0.0.18", 2));
+    b.add_far_with_key(10, &a.info().address, &a.public).unwrap();
+    a.add_far_with_key(20, &b.info().address, &b.public).unwrap();
+    while a.send(&[(20, numbered_frame(60, 0))]).refusals != [0] {
+        assert!(b.wait());
+        b.recv(1);
+        assert!(a.wait());
+        a.recv(1);
+    }
+    b.recv_frames(1);
+    let partial = Offload { flags: 1, checksum_start: 14, checksum_offset: 6, ..Offload::default() };
+    // Together they are larger than what the plugin seals before it sends.
+    let frames: Vec<_> = (0..64).map(|_| (20, numbered_frame(8000, 0x0102_0304))).collect();
+    assert_eq!(a.send_with(&frames, partial).refusals, [0; 64]);
+    for (number, (_, frame)) in b.recv_frames(64).iter().enumerate() {
+        assert_eq!(frame[20..22], (!0x0406_u16).to_be_bytes(), "frame {number}");
+    }
 }
 
 /// A TCP segment over IPv4 with that much payload, as a guest with offload hands it out.

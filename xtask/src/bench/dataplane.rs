@@ -20,7 +20,7 @@ const EVERYWHERE: &str = "all";
 const IDLE: Duration = Duration::from_secs(2);
 
 /// Clear text in the format of kernel VXLAN, guests on TAPs, and everything else as it is by default.
-pub(super) const CLEAR: Variant = Variant {
+pub(crate) const CLEAR: Variant = Variant {
     name: "clear",
     format: "vxlan",
     interface: Interface::Absent,

@@ -5,7 +5,7 @@
 //!  guest a: eth0 (TAP) ── node a: daemon ════ secure ═══ daemon: node b ── eth0 (TAP): guest b
 //! ```
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -14,13 +14,10 @@ use anyhow::{Context, bail};
 use super::sample::{Content, Spot};
 use super::traffic::End;
 use crate::artifacts::Artifacts;
-use crate::bench::config::quoted;
-use crate::bench::dataplane::SECURE;
+use crate::bench::dataplane::{CLEAR, SECURE};
 use crate::bench::ground::{A, B, GUEST_MTU, Ground, Interface, Seat, Subject, UNDERLAY};
-use crate::bench::node::{self, PATIENCE};
+use crate::bench::node::{self, Plan, Variant};
 use crate::bench::underlay::Underlay;
-use crate::interrupt::wait_for;
-use crate::processes::Processes;
 
 /// Of guest a, so that it has frames to send that are too large for any way.
 const LARGE_MTU: u32 = 9000;
@@ -29,6 +26,9 @@ const FAR_INDEX: u32 = 100_001;
 const VXLAN_PORT: u16 = 4789;
 /// The bridge's end of the veth pair of guest b.
 const GUEST_PORT: &str = "guest0";
+
+/// Our node that faces the kernel's device.
+const KERNEL: Variant = Variant { name: "kernel-vxlan", ..CLEAR };
 
 /// What is at the far end of guest a's node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Far {
     /// For tables, and the name of the guests' seat.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Kernel => "kernel-vxlan",
+            Self::Kernel => KERNEL.name,
             Self::Ours => SECURE.name,
         }
     }
@@ -176,27 +176,15 @@ fn socket(ground: &Ground, far: Far, node: &str) -> PathBuf {
 }
 
 fn join_kernel(ground: &Ground, built: &Artifacts) -> anyhow::Result<Subject> {
-    let name = Far::Kernel.name();
-    make_devices(ground, name)?;
-    let daemon = built.program("vreserve")?;
-    node::keygen(ground, daemon, name, A)?;
-    let file = ground.files().join(format!("{name}-{A}.toml"));
-    std::fs::write(&file, config(ground)).with_context(|| format!("write {}", file.display()))?;
-    let mut command = Command::new(daemon);
-    command.args(["run", "-c"]).arg(&file);
-    let mut processes = Processes::default();
-    let pid = processes.start(ground.lab(), &ground.files(), &format!("{name}-{A}"), A, &mut command)?;
-    let (a, b) = ground.guests(name);
-    wait_for("the guest's interface", PATIENCE, || {
-        processes.check()?;
-        node::has_interface(ground, &a.name, "eth0").map(|has| has.then_some(()))
-    })?;
-    ground.address(name, GUEST_MTU)?;
-    wait_for("the first frame", PATIENCE, || {
-        processes.check()?;
-        node::does_answer(ground, &a.name, &b.address.addr().to_string()).map(|answers| answers.then_some(()))
-    })?;
-    Ok(ground.subject(name, processes, vec![pid]))
+    make_devices(ground, KERNEL.name)?;
+    let far = [ground.address_of(B)];
+    let own = SocketAddrV4::new(ground.address_of(A), VXLAN_PORT);
+    let plan = Plan { variant: &KERNEL, nth: 0, nodes: &[A], guests: 1, bind: Some(own), static_links: &far };
+    let (mut processes, pids) = node::launch(ground, built, &plan)?;
+    ground.address(KERNEL.name, GUEST_MTU)?;
+    let (a, b) = ground.guests(KERNEL.name);
+    node::await_answer(ground, &mut processes, &a.name, b.address.addr())?;
+    Ok(ground.subject(KERNEL.name, processes, pids))
 }
 
 /// VXLAN, bridge and veth at the far end. Nothing joins frames on the way to the guest: a sample sees each as it
@@ -223,25 +211,4 @@ fn make_devices(ground: &Ground, name: &str) -> anyhow::Result<()> {
         bail!("ethtool: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
-}
-
-fn config(ground: &Ground) -> String {
-    let name = Far::Kernel.name();
-    let (guest, _) = ground.guests(name);
-    let (own, far) = (ground.address_of(A), ground.address_of(B));
-    let file = |ending: &str| quoted(&ground.files().join(format!("{name}-{A}.{ending}")));
-    format!(
-        "[node]\nname = \"{A}\"\nkey = {}\nstate_dir = {}\nsocket = {}\nrole = \"proxy\"\n\
-         control = \"{own}:7100\"\nadmit = []\n\
-         [plugins]\ndirs = [{}]\n\
-         [capture.guest]\nuse = \"capture-iouring\"\ninterface = \"eth0\"\nnetns = \"{}\"\nup = true\n\
-         [link.star]\nuse = \"link-udp\"\nbind = \"{own}:{VXLAN_PORT}\"\nformat = \"vxlan\"\n\
-         [[static_link]]\nname = \"{B}\"\nendpoint = \"star\"\naddress = \"{far}:{VXLAN_PORT}\"\n\
-         [infer.vttif]\nuse = \"infer-vttif\"\n",
-        file("key"),
-        file("state"),
-        quoted(&socket(ground, Far::Kernel, A)),
-        quoted(&ground.plugins()),
-        ground.lab().spec().namespace(&guest.name),
-    )
 }

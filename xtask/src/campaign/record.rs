@@ -122,7 +122,8 @@ impl Findings {
         let flows = |count: fn(&numbered::Flow) -> u64| self.numbered.iter().map(count).sum::<u64>();
         let spots = |count: fn(&Sampled) -> u64| self.samples.values().map(count).sum::<u64>();
         let pinged = |count: fn(&pings::Pings) -> u64| self.pings.iter().map(count).sum::<u64>();
-        let dropped: u64 = self.drops().map(|(_, _, count)| count).sum();
+        // Pings too large for their way are thrown away on purpose.
+        let dropped = self.drops().map(|(_, _, count)| count).sum::<u64>().saturating_sub(self.jumbo.sent);
         let underlay_partial = self.samples.get("underlay").map_or(0, |sampled| sampled.partial);
         let whole = self.downloads.iter().map(|one| one.whole).sum::<usize>() as u64;
         let failed = self.downloads.iter().map(|one| one.failures.len()).sum::<usize>() as u64;

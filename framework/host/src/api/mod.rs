@@ -50,6 +50,8 @@ pub struct Status {
     pub public_key: String,
     /// The revision of the overlay in force; 0 before the lead has sent one.
     pub revision: u64,
+    /// Threads on the data path: as many as the configuration asks for, or one if a plugin serves no more.
+    pub workers: usize,
     /// Local guests and the interface each is behind.
     pub guests: std::collections::BTreeMap<vreserve_model::MacAddr, String>,
     /// The plugin instances.

@@ -36,6 +36,8 @@ pub struct Api {
     pub role: &'static str,
     /// The node's public key.
     pub public_key: String,
+    /// Threads on the data path.
+    pub workers: usize,
     /// The plugins.
     pub registry: Arc<Registry>,
     /// Where counters are.
@@ -180,6 +182,7 @@ impl Api {
             uptime_s: self.clock.now().0 / 1_000_000_000,
             public_key: self.public_key.clone(),
             revision: view.revision,
+            workers: self.workers,
             guests: view.guests,
             plugins: self.registry.status(),
             ports: view.ports,

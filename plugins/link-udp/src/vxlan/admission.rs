@@ -45,11 +45,13 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Admits a datagram whose sender is `far`, and takes the frame out of it.
+    /// Admits a datagram whose sender is `far`, and takes the frame out of it. With `segment` it holds a UDP
+    /// super-frame whose segments are to have payloads of that size.
     pub(crate) fn admit<'a>(
         &self,
         far: Option<u32>,
         datagram: &'a mut [u8],
+        segment: Option<usize>,
     ) -> Result<(u32, Admitted<'a>), DatagramDrop> {
         let far = far.ok_or(DatagramDrop::Stranger)?;
         let vni = header::decode(datagram).ok_or(DatagramDrop::Malformed)?;
@@ -60,10 +62,10 @@ impl Admission {
         if vni != self.vni {
             return Err(DatagramDrop::WrongVni);
         }
-        if frame.len() <= self.largest_frame + VLAN_TAG {
+        if segment.is_none() && frame.len() <= self.largest_frame + VLAN_TAG {
             return Ok((far, Admitted::Frame(frame)));
         }
-        let offload = uncut(frame, self.largest_frame).ok_or(DatagramDrop::Oversized)?;
+        let offload = uncut(frame, self.largest_frame, segment).ok_or(DatagramDrop::Oversized)?;
         Ok((far, Admitted::SuperFrame(frame, offload)))
     }
 }
@@ -92,7 +94,8 @@ mod tests {
 
     #[test]
     fn each_defect_has_its_name() {
-        let admit = |far, mut datagram: Vec<u8>| ADMISSION.admit(far, &mut datagram).map(|(far, _)| far);
+        let admit =
+            |far, mut datagram: Vec<u8>| ADMISSION.admit(far, &mut datagram, None).map(|(far, _)| far);
         assert_eq!(admit(Some(9), datagram(5, 60)), Ok(9));
         assert_eq!(admit(None, datagram(5, 60)), Err(DatagramDrop::Stranger));
         assert_eq!(admit(Some(9), datagram(6, 60)), Err(DatagramDrop::WrongVni));
@@ -114,7 +117,7 @@ mod tests {
         /// A sender that is a stranger learns nothing and gets nothing in, whatever it sends.
         #[test]
         fn strangers_are_never_admitted(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert_eq!(ADMISSION.admit(None, &mut bytes), Err(DatagramDrop::Stranger));
+            prop_assert_eq!(ADMISSION.admit(None, &mut bytes, None), Err(DatagramDrop::Stranger));
         }
 
         /// What is admitted is a frame of the right network and size, whatever was sent.
@@ -126,7 +129,7 @@ mod tests {
         ) {
             let mut bytes = [head.as_slice(), rest.as_slice()].concat();
             bytes.truncate(cut);
-            if ADMISSION.admit(Some(1), &mut bytes).is_ok() {
+            if ADMISSION.admit(Some(1), &mut bytes, None).is_ok() {
                 prop_assert_eq!(header::decode(&bytes), Some(5));
                 prop_assert!((22..=112).contains(&bytes.len()));
             }

@@ -86,10 +86,11 @@ impl Vxlan {
         &mut self,
         far: Option<u32>,
         datagram: &mut [u8],
+        segment: Option<usize>,
         batch: &mut Batch<'_>,
         incoming: &mut Incoming,
     ) -> Placed {
-        match self.admission.admit(far, datagram) {
+        match self.admission.admit(far, datagram, segment) {
             Ok((far, Admitted::Frame(frame))) => {
                 finish_checksum(frame);
                 incoming.place(batch, far, frame)
@@ -156,10 +157,17 @@ impl Wire for Vxlan {
         incoming: &mut Incoming,
     ) -> bool {
         let far = arrival.from.and_then(|from| self.fars.number(from.ip()));
+        let is_super_frame = arrival.segment < arrival.bytes.len()
+            && arrival.bytes.get(HEADER..).is_some_and(partial::is_one_frame);
+        let (datagram_len, segment) = if is_super_frame {
+            (arrival.bytes.len(), Some(arrival.segment))
+        } else {
+            (arrival.segment, None)
+        };
         loop {
             let left = &mut arrival.bytes[*offset..];
-            let len = left.len().min(arrival.segment);
-            match self.place_one(far, &mut left[..len], batch, incoming) {
+            let len = left.len().min(datagram_len);
+            match self.place_one(far, &mut left[..len], segment, batch, incoming) {
                 Placed::NoSlot => return false,
                 Placed::TooLarge => self.drops.note(DatagramDrop::Oversized as usize),
                 Placed::InSlot => {}

@@ -34,9 +34,10 @@ pub(crate) fn finish_checksum(frame: &mut [u8]) {
 /// What is to be known of a super-frame that a kernel VXLAN device sent uncut, as it does where the underlay
 /// promises to cut it: a veth does, and a program on the same machine gets it whole (Linux 6.18).
 ///
-/// Such a frame is whole TCP or UDP with a partial checksum. What its segments are to be is not in the datagram:
-/// the largest that fit `largest_frame` do, as no guest has been told of more.
-pub(crate) fn uncut(frame: &[u8], largest_frame: usize) -> Option<Offload> {
+/// Such a frame is whole TCP or UDP with a partial checksum. What its segments are to be is not in the datagram; the
+/// kernel says it of UDP (`segment`, see [`is_one_frame`]). Of TCP the largest that fit `largest_frame` do, as no
+/// guest has been told of more. None if no segment fits.
+pub(crate) fn uncut(frame: &[u8], largest_frame: usize, segment: Option<usize>) -> Option<Offload> {
     let ip = Layout::parse(frame).ok()?.ip.filter(|ip| ip.end == frame.len())?;
     let is_ipv4 = matches!(ip.version, IpVersion::V4 { .. });
     let (kind, header_len, checksum_offset) = match (ip.transport, is_ipv4) {
@@ -50,7 +51,11 @@ pub(crate) fn uncut(frame: &[u8], largest_frame: usize) -> Option<Offload> {
     let field = ip.transport_start + checksum_offset;
     let partial = pseudo_header(frame, &ip, ip.end - ip.transport_start).partial();
     let header_len = ip.transport_start + header_len;
-    let segment_size = largest_frame.checked_sub(header_len).filter(|size| *size > 0)?;
+    let largest = largest_frame.checked_sub(header_len).filter(|size| *size > 0)?;
+    let segment_size = segment.unwrap_or(largest);
+    if segment_size > largest {
+        return None;
+    }
     let narrow = |value: usize| u16::try_from(value).ok();
     (u16::from_be_bytes(bytes_at(frame, field)) == partial).then_some(())?;
     Some(Offload {
@@ -62,6 +67,14 @@ pub(crate) fn uncut(frame: &[u8], largest_frame: usize) -> Option<Offload> {
         checksum_offset: narrow(checksum_offset)?,
         ..Offload::default()
     })
+}
+
+/// Whether what came as several datagrams is one frame by its IP header.
+///
+/// The kernel says with the same word (`UDP_GRO`) of datagrams in a row how long each is, and of a guest's UDP
+/// super-frame that its VXLAN device left uncut how long the payloads in it are to be (Linux 6.18, over a veth).
+pub(crate) fn is_one_frame(frame: &[u8]) -> bool {
+    Layout::parse(frame).is_ok_and(|layout| layout.ip.is_some_and(|ip| ip.end == frame.len()))
 }
 
 fn pseudo_header(frame: &[u8], ip: &Ip, length: usize) -> Sum {
@@ -117,6 +130,20 @@ mod tests {
         let mut after = wrong.clone();
         finish_checksum(&mut after);
         assert_eq!(after, wrong);
+    }
+
+    #[test]
+    fn a_udp_super_frame_is_cut_as_its_kernel_says_and_told_from_datagrams_in_a_row() {
+        let payload = [7; 900];
+        let frame = udp_frame(&payload, partial_of(&payload));
+        let offload = uncut(&frame, 1450, Some(300)).unwrap();
+        assert_eq!((offload.kind, offload.segment_size, offload.header_len), (OffloadKind::Udp, 300, 42));
+        assert!(is_one_frame(&frame));
+        let in_a_row = [&frame[..], b"vxlan header", &frame[..]].concat();
+        assert!(!is_one_frame(&in_a_row));
+        assert_eq!(uncut(&frame, 341, Some(300)), None, "no segment fits");
+        let finished = udp_frame(&payload, partial_of(&payload) ^ 1);
+        assert_eq!(uncut(&finished, 1450, Some(300)), None, "no kernel leaves a finished checksum");
     }
 
     proptest! {

@@ -11,6 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use snow::params::DHChoice;
+use snow::resolvers::{CryptoResolver, DefaultResolver};
 use vreserve_sdk::abi::export::PrefixTypeTrait;
 use vreserve_sdk::abi::{
     HostContext, HostTable, Identity, Pool, Queue, RSlice, RStr, RString, RawLink, STATUS_OK, Slot,
@@ -23,6 +25,8 @@ pub(crate) const HEADROOM: usize = 256;
 const SLOT: usize = 69_632;
 
 static COUNTERS: Mutex<BTreeMap<(usize, String), &'static AtomicU64>> = Mutex::new(BTreeMap::new());
+/// Of the instances that have one.
+static IDENTITIES: Mutex<BTreeMap<usize, Identity>> = Mutex::new(BTreeMap::new());
 static INSTANCES: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn log(_: usize, level: u8, target: RStr<'_>, line: RStr<'_>) {
@@ -48,8 +52,8 @@ extern "C" fn pool(_: usize) -> Pool {
 extern "C" fn queue(_: usize) -> Queue {
     Queue::ONLY
 }
-extern "C" fn identity(_: usize) -> Identity {
-    Identity::NONE
+extern "C" fn identity(context: usize) -> Identity {
+    IDENTITIES.lock().unwrap().get(&context).copied().unwrap_or(Identity::NONE)
 }
 
 /// The system's allocator, counting per thread.
@@ -85,6 +89,8 @@ pub(crate) fn skip(reason: &str) {
 pub(crate) struct TestLink {
     raw: RawLink,
     context: usize,
+    /// Its public key; zeros without an identity.
+    pub(crate) public: [u8; 32],
     /// Allocations that the plugin made in its last `recv` or `send`.
     pub(crate) allocations: Cell<u64>,
 }
@@ -98,11 +104,24 @@ pub(crate) struct Sent {
 }
 
 pub(crate) fn open(config: &str) -> Result<TestLink, Failure> {
+    open_as(Identity::NONE, config)
+}
+
+/// An instance of a node that has a key pair made from `seed`.
+pub(crate) fn open_secure(seed: u8, config: &str) -> TestLink {
+    let secret = [seed; 32];
+    let mut dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519).unwrap();
+    dh.set(&secret);
+    open_as(Identity { secret, public: dh.pubkey().try_into().unwrap() }, config).unwrap()
+}
+
+fn open_as(identity_of_it: Identity, config: &str) -> Result<TestLink, Failure> {
     let context = INSTANCES.fetch_add(1, Ordering::Relaxed) as usize;
+    IDENTITIES.lock().unwrap().insert(context, identity_of_it);
     let table = HostTable { log, max_level, counter, state_dir, pool, queue, identity }.leak_into_prefix();
     let open = vreserve_link_udp::plugin().open_link();
     match open(HostContext { table, context }, config.into()).into_result() {
-        Ok(raw) => Ok(TestLink { raw, context, allocations: Cell::new(0) }),
+        Ok(raw) => Ok(TestLink { raw, context, public: identity_of_it.public, allocations: Cell::new(0) }),
         Err(failure) => Err(failure_in(&failure)),
     }
 }
@@ -120,9 +139,14 @@ impl TestLink {
     }
 
     pub(crate) fn add_far(&self, far: u32, address: &str) -> Result<(), Failure> {
+        self.add_far_with_key(far, address, &[])
+    }
+
+    /// With the far node's public key.
+    pub(crate) fn add_far_with_key(&self, far: u32, address: &str, key: &[u8]) -> Result<(), Failure> {
+        let key = RSlice::from_slice(key);
         // SAFETY: as above.
-        let result =
-            unsafe { (self.raw.table.add_far())(self.raw.instance, far, address.into(), RSlice::EMPTY) };
+        let result = unsafe { (self.raw.table.add_far())(self.raw.instance, far, address.into(), key) };
         result.into_result().map_err(|failure| failure_in(&failure))
     }
 

@@ -54,13 +54,12 @@ fn measure(rules: &[(u32, Arc<RuleSet>)], round: u64) -> Value {
     })
 }
 
-/// A forwarder whose cache has room for `pairs` pairs, half as much again so that they find their places, or the
-/// default room if that is more.
+/// A forwarder whose cache has the default room, or twice as much as `pairs` pairs need if that is too little.
 fn forwarder_for(pairs: u32, rules: &Arc<RuleSet>) -> Forwarder {
     let usual = ForwarderConfig::default();
-    let room = pairs as usize * 3 / 2;
-    let mut forwarder =
-        Forwarder::new(ForwarderConfig { cache_capacity: usual.cache_capacity.max(room), ..usual });
+    let pairs = pairs as usize;
+    let cache_capacity = if pairs <= usual.cache_capacity { usual.cache_capacity } else { 2 * pairs };
+    let mut forwarder = Forwarder::new(ForwarderConfig { cache_capacity, ..usual });
     forwarder.install(Arc::clone(rules));
     forwarder
 }
