@@ -98,13 +98,17 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 fn section(record: &Record, how: &str) -> String {
     let machine = &record.machine;
+    // A suite that counts its work instead of the time has no length.
+    let length = match record.seconds {
+        seconds if seconds > 0.0 => format!(", {seconds} s a measurement"),
+        _ => String::new(),
+    };
     let mut text = format!(
-        "\n## {}\n\n{how}\n\n{} rounds, {} s a measurement; Linux {}, {} × {}, {} GiB.\n\n\
+        "\n## {}\n\n{how}\n\n{} rounds{length}; Linux {}, {} × {}, {} GiB.\n\n\
          | setting | subject | metric | ratio | min–max | target | | value | baseline | unit |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
         record.suite,
         record.rounds,
-        record.seconds,
         machine.kernel,
         machine.processors,
         machine.processor,
