@@ -207,7 +207,7 @@ mod tests {
         for instances in 1..100 {
             let shares = (0..instances).map(|index| lent_share(index, instances));
             let lent: Vec<_> = shares.flat_map(|(first, count)| first..first + count).collect();
-            assert!(lent.iter().enumerate().all(|(index, slot)| *slot == BATCH + SCRATCH + index));
+            assert!(lent.iter().enumerate().all(|(index, slot)| *slot == FIRST_LENT + index));
             assert!(lent.len() <= LENT);
         }
     }
