@@ -2,19 +2,19 @@
 //!
 //! An entry holds only under the epoch it was resolved in; the forwarder raises its epoch with every
 //! change of what verdicts follow from, and stale entries are resolved anew when they are next met, so a
-//! change costs nothing up front. Drops are cached like any verdict. The number of entries is bounded:
-//! past it, the clock hand takes one that no frame has hit since the hand last passed, so that a scan of
-//! addresses takes the scan's own entries, not those of running traffic.
+//! change costs nothing up front. Drops are cached like any verdict.
 //!
-//! The pair counters live in the entries: a second map would cost as much again as the look-up itself.
-//! A table of positions before a list of entries, so that places are stable for the memo, the clock hand
-//! and the list of touched ones. (A set-associative table of our own was no faster below 100,000 keys,
-//! and evicts by conflict before it is full.)
+//! Key, verdict and counters of a pair are one cache line of one table, so that a hit waits for memory
+//! once, however large the table; a table of positions before a list of entries waited three times. A
+//! key lies in one of the [`WINDOW`] lines from the one its hash names; the first empty line ends the
+//! search. Lines are never emptied again, only taken over: by a key that finds its window full, from the
+//! key there with the least credit. Hits give credit, and each search of a full window takes some away, so
+//! that a scan of addresses takes the scan's own entries, not those of running traffic.
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use vreserve_model::MacAddr;
 
 use crate::counters::{Cell, Spill, Weight};
@@ -25,9 +25,12 @@ use crate::frame::FrameKey;
 /// The epoch of entries that must be resolved anew by the next frame, whatever happens.
 pub(crate) const NEVER: u64 = 0;
 
-/// How many hit entries the clock hand may pass over for one eviction: bounds the cost of a frame when
-/// the whole cache is hot.
-const HAND_STEPS: usize = 32;
+/// In how many lines a key may lie. Of a table three quarters full, so many hold 98 of 100 keys.
+const WINDOW: usize = 16;
+
+/// How many searches of a full window an entry survives after a hit. A running pair hits again long
+/// before so many new keys have passed over one line of a large table.
+const CREDIT: u8 = 8;
 
 /// What the frames of an entry add to the traffic report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,32 +53,46 @@ pub(crate) struct Resolved {
 }
 
 /// One cache line. Holds the parts of [`Resolved`] singly, or padding would make it two.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Entry {
+    /// Nobody's while the line is empty.
     key: FrameKey,
     verdict: Verdict,
     epoch: u64,
     tally: Tally,
     /// Counted since the last drain.
     weight: Weight,
-    /// Hit since the clock hand last passed.
-    referenced: bool,
+    /// [`CREDIT`] since the last hit, less the searches that passed over it.
+    credit: u8,
     /// Its position is in the list of touched entries. Belongs to the position, not to the key.
     touched: bool,
+}
+
+impl Entry {
+    /// An entry that must be resolved.
+    const fn stale(key: FrameKey) -> Self {
+        Entry {
+            key,
+            verdict: Verdict::Drop(DropReason::NoTarget),
+            epoch: NEVER,
+            tally: Tally::Nothing,
+            weight: Weight::ZERO,
+            credit: 0,
+            touched: false,
+        }
+    }
 }
 
 /// The cache of one worker.
 #[derive(Debug)]
 pub(crate) struct ForwardingCache {
-    /// Positions in `entries`.
-    table: HashTable<u32>,
+    /// All of them, from the start.
     entries: Vec<Entry>,
-    capacity: usize,
     hasher: FixedState,
     /// The entry that the last frame hit or made: bursts come in runs of one key.
     last: usize,
-    hand: usize,
+    known: usize,
     touched: Vec<u32>,
     spill: Spill,
     evictions: u64,
@@ -83,17 +100,14 @@ pub(crate) struct ForwardingCache {
 
 impl ForwardingCache {
     /// A cache for `capacity` keys (at least one) that allocates here and never again. `seed` is random
-    /// and secret, so that no guest can aim its addresses at one bucket.
+    /// and secret, so that no guest can aim its addresses at one window.
     pub(crate) fn new(capacity: usize, spill: usize, seed: u64) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
         ForwardingCache {
-            // Twice the room: below half full the table cleans up deleted buckets in place, never grows.
-            table: HashTable::with_capacity(capacity.saturating_mul(2)),
-            entries: Vec::with_capacity(capacity),
-            capacity,
+            entries: vec![Entry::stale(FrameKey::NOBODY); capacity],
             hasher: FixedState::with_seed(seed),
             last: 0,
-            hand: 0,
+            known: 0,
             touched: Vec::with_capacity(capacity),
             spill: Spill::new(spill),
             evictions: 0,
@@ -103,15 +117,8 @@ impl ForwardingCache {
     /// The verdict for a key if it is known in this epoch; then the frame is counted as well.
     #[inline]
     pub(crate) fn hit(&mut self, key: FrameKey, epoch: u64, weight: Weight) -> Option<Verdict> {
-        let at = self.find(key)?;
-        let entry = &mut self.entries[at];
-        if entry.epoch != epoch {
-            return None;
-        }
-        entry.referenced = true;
-        self.last = at;
-        count(entry, at, weight, &mut self.touched);
-        Some(entry.verdict)
+        self.last = self.find(key)?;
+        self.hit_again(epoch, weight)
     }
 
     /// The verdict for the key of the last hit or [`put`](Self::put), if it holds in this epoch; then the frame
@@ -122,7 +129,7 @@ impl ForwardingCache {
         if entry.epoch != epoch {
             return None;
         }
-        entry.referenced = true;
+        entry.credit = CREDIT;
         count(entry, self.last, weight, &mut self.touched);
         Some(entry.verdict)
     }
@@ -141,6 +148,26 @@ impl ForwardingCache {
         count(entry, at, weight, &mut self.touched);
     }
 
+    /// Where a key is looked for first, for [`Self::touch`].
+    #[inline]
+    pub(crate) fn home(&self, key: FrameKey) -> u32 {
+        let homes = self.entries.len() - self.window() + 1;
+        // The upper half of the product spreads the hash over the homes without a division.
+        ((u128::from(self.hasher.hash_one(key)) * homes as u128) >> 64) as u32
+    }
+
+    /// Reads these lines and those behind them, where most of the other keys lie, so that the processor waits
+    /// for all of them at once and not for each in turn.
+    pub(crate) fn touch(&self, homes: &[u32]) {
+        let mut all = 0;
+        for &home in homes {
+            for entry in self.entries[home as usize..].iter().take(2) {
+                all ^= entry.epoch;
+            }
+        }
+        black_box(all);
+    }
+
     /// Appends the counts since the last drain to `cells`, names every local sender that was active, and
     /// returns the counts that kept no name. Costs as much as the entries that were active.
     pub(crate) fn drain(&mut self, cells: &mut Vec<Cell>, mut active: impl FnMut(MacAddr)) -> Weight {
@@ -157,7 +184,7 @@ impl ForwardingCache {
 
     /// How many keys are known, in whatever epoch.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.known
     }
 
     /// How many keys had to go for others.
@@ -165,66 +192,59 @@ impl ForwardingCache {
         self.evictions
     }
 
+    fn window(&self) -> usize {
+        self.entries.len().min(WINDOW)
+    }
+
     #[inline]
     fn find(&self, key: FrameKey) -> Option<usize> {
-        let at = self.table.find(self.hasher.hash_one(key), |at| self.entries[*at as usize].key == key)?;
-        Some(*at as usize)
-    }
-
-    /// Makes room for a key; its entry is stale until the caller fills it.
-    fn insert(&mut self, key: FrameKey) -> usize {
-        let fresh = Entry {
-            key,
-            verdict: Verdict::Drop(DropReason::NoTarget),
-            epoch: NEVER,
-            tally: Tally::Nothing,
-            weight: Weight::ZERO,
-            referenced: false,
-            touched: false,
-        };
-        let at = if self.entries.len() < self.capacity {
-            self.entries.push(fresh);
-            self.entries.len() - 1
-        } else {
-            let at = self.evict();
-            let touched = self.entries[at].touched;
-            self.entries[at] = Entry { touched, ..fresh };
-            at
-        };
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        let rehash = |at: &u32| hasher.hash_one(entries[*at as usize].key);
-        self.table.insert_unique(hasher.hash_one(key), at as u32, rehash);
-        at
-    }
-
-    /// Frees one position of a full cache.
-    fn evict(&mut self) -> usize {
-        let at = self.choose_victim();
-        self.evictions += 1;
-        let entry = &mut self.entries[at];
-        let hash = self.hasher.hash_one(entry.key);
-        let found = self.table.find_entry(hash, |other| *other as usize == at);
-        found.expect("every entry is in the table under its key's hash").remove();
-        if let Some(cell) = take_cell(entry) {
-            self.spill.push(cell);
-        }
-        at
-    }
-
-    fn choose_victim(&mut self) -> usize {
-        for _ in 0..HAND_STEPS {
-            let at = self.step_hand();
-            if !std::mem::take(&mut self.entries[at].referenced) {
-                return at;
+        let home = self.home(key) as usize;
+        for (at, entry) in (home..).zip(&self.entries[home..home + self.window()]) {
+            if entry.key == key {
+                return Some(at);
+            }
+            if entry.key.is_nobody() {
+                return None;
             }
         }
-        self.step_hand()
+        None
     }
 
-    fn step_hand(&mut self) -> usize {
-        let at = self.hand;
-        self.hand = (at + 1) % self.entries.len();
+    /// Makes room for a key that is not there; its entry is stale until the caller fills it.
+    fn insert(&mut self, key: FrameKey) -> usize {
+        let at = self.choose_line(self.home(key) as usize);
+        let entry = &mut self.entries[at];
+        if entry.key.is_nobody() {
+            self.known += 1;
+        } else {
+            self.evictions += 1;
+            if let Some(cell) = take_cell(entry) {
+                self.spill.push(cell);
+            }
+        }
+        *entry = Entry { touched: entry.touched, ..Entry::stale(key) };
         at
+    }
+
+    /// The line of a window that a new key takes: the first empty one; else the first without credit; else
+    /// the one with the least.
+    fn choose_line(&mut self, home: usize) -> usize {
+        let window = home..home + self.window();
+        let lines = &mut self.entries[window.clone()];
+        if let Some(empty) = lines.iter().position(|entry| entry.key.is_nobody()) {
+            return home + empty;
+        }
+        let (mut chosen, mut least) = (home, CREDIT);
+        for (at, entry) in window.zip(lines) {
+            if entry.credit == 0 {
+                return at;
+            }
+            entry.credit -= 1;
+            if entry.credit < least {
+                (chosen, least) = (at, entry.credit);
+            }
+        }
+        chosen
     }
 }
 
@@ -295,27 +315,35 @@ mod tests {
     #[test]
     fn a_scan_neither_grows_the_cache_nor_takes_what_is_in_use() {
         let mut cache = ForwardingCache::new(64, 8, 7);
-        (0..32).for_each(|hot| cache.put(key(hot), resolved(1, 1), ONE));
-        let table = cache.table.capacity();
+        (0..16).for_each(|hot| cache.put(key(hot), resolved(1, 1), ONE));
         for scan in 1_000..21_000 {
             cache.put(key(scan), resolved(2, 1), ONE);
-            let hot = scan % 32;
+            let hot = scan % 16;
             assert!(cache.hit(key(hot), 1, ONE).is_some(), "entry {hot} was lost to the scan at {scan}");
         }
         assert_eq!(cache.len(), 64);
-        assert_eq!(cache.entries.capacity(), 64);
-        assert_eq!(cache.table.capacity(), table, "the table grew");
-        assert_eq!(cache.evictions(), 20_000 - 32);
+        assert_eq!((cache.entries.len(), cache.touched.capacity()), (64, 64));
+        assert_eq!(cache.evictions(), 20_016 - 64);
     }
 
     #[test]
-    fn a_cache_that_is_hot_all_over_still_takes_a_new_key() {
+    fn a_cache_that_is_hot_all_over_still_takes_a_new_key_for_one_old_one() {
         let mut cache = ForwardingCache::new(100, 4, 3);
-        (0..100).for_each(|at| cache.put(key(at), resolved(1, 1), ONE));
-        (0..100).for_each(|at| assert!(cache.hit(key(at), 1, ONE).is_some()));
-        cache.put(key(500), resolved(5, 1), ONE);
-        assert_eq!(cache.hit(key(500), 1, ONE), Some(Verdict::Send(LinkId(5))));
-        assert_eq!((0..100).filter(|at| cache.hit(key(*at), 1, ONE).is_some()).count(), 99);
+        (0..10_000).for_each(|at| cache.put(key(at), resolved(1, 1), ONE));
+        let known: Vec<_> = (0..10_000).filter(|at| cache.hit(key(*at), 1, ONE).is_some()).collect();
+        assert_eq!(known.len(), 100);
+        cache.put(key(50_000), resolved(5, 1), ONE);
+        assert_eq!(cache.hit(key(50_000), 1, ONE), Some(Verdict::Send(LinkId(5))));
+        assert_eq!(known.iter().filter(|at| cache.hit(key(**at), 1, ONE).is_some()).count(), 99);
+    }
+
+    #[test]
+    fn a_cache_three_quarters_full_has_lost_few_keys() {
+        let mut cache = ForwardingCache::new(4_096, 4, 3);
+        (0..3_072).for_each(|at| cache.put(key(at), resolved(1, 1), ONE));
+        assert!(cache.evictions() < 3_072 / 50, "{} of 3072", cache.evictions());
+        let known = (0..3_072).filter(|at| cache.hit(key(*at), 1, ONE).is_some()).count();
+        assert_eq!(known, cache.len());
     }
 
     #[test]

@@ -122,6 +122,15 @@ pub struct FrameKey {
 }
 
 impl FrameKey {
+    /// The key of no frame: the sender of a frame is never zero.
+    pub(crate) const NOBODY: FrameKey = FrameKey { high: 0, low: 0 };
+
+    /// True for [`Self::NOBODY`] alone.
+    #[inline]
+    pub(crate) fn is_nobody(self) -> bool {
+        self.low == 0
+    }
+
     /// The key of a frame with this header that came in at `slot`.
     #[inline]
     pub fn new(slot: IngressSlot, header: &EthernetHeader) -> Self {

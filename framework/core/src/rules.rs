@@ -5,6 +5,7 @@
 //! a frame, those of the highest rank fire, all of them, which is how a frame is duplicated.
 
 mod builder;
+mod index;
 mod set;
 
 pub use builder::{RuleSetBuilder, RuleSetError};

@@ -1,6 +1,12 @@
-//! `vreserve-instructions <case>`: runs one hot function a fixed number of times between the two ends of
-//! [`measured`], the only part that `cargo xtask instructions` has callgrind count; without a case it prints their
-//! names. What is prepared before costs nothing.
+//! `vreserve-instructions <case> [times]`: does one piece of work again and again, for `cargo xtask instructions` to
+//! have callgrind count it; without a case it prints what there is, a line each: how to count it, how often the work
+//! is done, its name.
+//!
+//! `marked`: all of it is done between the two ends of [`measured`], the only part to count; what is prepared before
+//! costs nothing. `whole`: on threads of its own, as often as the second argument says, so that what one time costs
+//! is the difference of two runs.
+
+mod worker;
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -36,12 +42,21 @@ const CASES: [(&str, fn()); 8] = [
     ("begin a super-frame", begin),
 ];
 
+const WORKER: &str = "take a frame from an interface to a link";
+/// How often the work of [`WORKER`] is done at least.
+const FRAMES: u32 = 20_000;
+
 fn main() -> ExitCode {
-    let Some(wanted) = std::env::args().nth(1) else {
-        println!("times {TIMES}");
-        CASES.iter().for_each(|(name, _)| println!("{name}"));
+    let mut arguments = std::env::args().skip(1);
+    let Some(wanted) = arguments.next() else {
+        CASES.iter().for_each(|(name, _)| println!("marked {TIMES} {name}"));
+        println!("whole {FRAMES} {WORKER}");
         return ExitCode::SUCCESS;
     };
+    if wanted == WORKER {
+        worker::run(arguments.next().and_then(|times| times.parse().ok()).unwrap_or(FRAMES));
+        return ExitCode::SUCCESS;
+    }
     match CASES.iter().find(|(name, _)| *name == wanted) {
         Some((_, case)) => case(),
         None => return ExitCode::FAILURE,

@@ -66,7 +66,7 @@ impl NodeFile<'_> {
 }
 
 /// A path as a TOML string.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     toml::Value::String(path.display().to_string()).to_string()
 }
 

@@ -34,6 +34,16 @@ pub(crate) enum Metric {
     MemoryPeak,
     /// Processor time of a subject's processes while nothing is sent, in percent of one processor.
     IdleCpu,
+    /// Time of one frame in the forwarding core, in ns.
+    FrameTime,
+    /// Frames that the forwarding core takes per second, in millions.
+    FrameRate,
+    /// Time until new rules are in force on a worker, in ns.
+    Install,
+    /// Heap allocations while frames were forwarded.
+    Allocations,
+    /// Memory that the forwarding state of one worker holds, in MiB.
+    StateMemory,
 }
 
 impl Metric {
@@ -54,12 +64,17 @@ impl Metric {
             Self::CpuPerGb => "CPU per GB",
             Self::MemoryPeak => "memory peak",
             Self::IdleCpu => "CPU when idle",
+            Self::FrameTime => "time per frame",
+            Self::FrameRate => "frames per second",
+            Self::Install => "time to install",
+            Self::Allocations => "heap allocations",
+            Self::StateMemory => "memory held",
         }
     }
 
     /// Whether a ratio to a baseline says anything: not of what is mostly zero.
     pub(crate) fn has_ratio(self) -> bool {
-        !matches!(self, Self::SmallLost | Self::IdleCpu | Self::Moves | Self::Revisions)
+        !matches!(self, Self::SmallLost | Self::IdleCpu | Self::Allocations | Self::Moves | Self::Revisions)
     }
 
     /// Its unit.
@@ -71,7 +86,10 @@ impl Metric {
             Self::SmallLost | Self::IdleCpu => "%",
             Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 => "µs",
             Self::CpuPerGb => "s",
-            Self::MemoryPeak => "MiB",
+            Self::MemoryPeak | Self::StateMemory => "MiB",
+            Self::FrameTime | Self::Install => "ns",
+            Self::FrameRate => "M/s",
+            Self::Allocations => "",
         }
     }
 }

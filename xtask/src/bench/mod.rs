@@ -9,13 +9,14 @@
 mod baseline;
 mod busy;
 mod churn;
-mod config;
+pub(crate) mod config;
 mod contest;
 mod crowd;
 pub(crate) mod dataplane;
 pub(crate) mod ground;
 mod latency;
 mod load;
+mod lookup;
 pub(crate) mod machine;
 mod metric;
 pub(crate) mod node;
@@ -46,14 +47,25 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 4] =
-    [("dataplane", dataplane::run), ("latency", latency::run), ("peers", peers::run), ("scale", scale::run)];
+const SUITES: [(&str, Suite); 5] = [
+    ("dataplane", Suite::InLab(dataplane::run)),
+    ("latency", Suite::InLab(latency::run)),
+    ("lookup", Suite::Alone(lookup::run)),
+    ("peers", Suite::InLab(peers::run)),
+    ("scale", Suite::InLab(scale::run)),
+];
 
 /// In place of a suite: makes the page from the records.
 const REPORT: &str = "report";
 
-/// A suite measures and records; the build is done, rights and packages are there.
-type Suite = fn(&Options, &Artifacts) -> anyhow::Result<Record>;
+/// A suite measures and records.
+#[derive(Clone, Copy)]
+enum Suite {
+    /// Between daemons; the build is done, rights and packages are there.
+    InLab(fn(&Options, &Artifacts) -> anyhow::Result<Record>),
+    /// One program that it builds for release itself.
+    Alone(fn(&Options) -> anyhow::Result<Record>),
+}
 
 /// What the command line can say.
 #[derive(Args)]
@@ -112,10 +124,6 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
         return page::write();
     }
     interrupt::catch()?;
-    packages::ensure()?;
-    packages::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
-    let built = Artifacts::build(if arguments.dev { Profile::Dev } else { Profile::Release })?;
-    interrupt::check()?;
     let options = Options {
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
         length: Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds.max(1) }),
@@ -124,8 +132,11 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let (_, suite) =
         SUITES.into_iter().find(|(name, _)| *name == arguments.suite).context("a known suite")?;
-    let mut record = suite(&options, &built)?;
-    if arguments.dev {
+    let mut record = match suite {
+        Suite::InLab(run) => run(&options, &ready_for_lab(arguments.dev)?)?,
+        Suite::Alone(run) => run(&options)?,
+    };
+    if arguments.dev && matches!(suite, Suite::InLab(_)) {
         record.note("built as for tests: every figure of ours is too low".to_owned());
     }
     if options.rounds < ROUNDS_OF_A_REPORT {
@@ -141,4 +152,13 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
         bail!("missed: {}", missed.join("; "));
     }
     Ok(())
+}
+
+/// What a suite between daemons needs: packages, rights, the build.
+fn ready_for_lab(dev: bool) -> anyhow::Result<Artifacts> {
+    packages::ensure()?;
+    packages::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
+    let built = Artifacts::build(if dev { Profile::Dev } else { Profile::Release })?;
+    interrupt::check()?;
+    Ok(built)
 }

@@ -15,7 +15,7 @@ use crate::interrupt::wait_for;
 use crate::processes::Processes;
 
 /// For a daemon to open its guests' interfaces, and for the first frame to cross.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The first subject's port of control sessions (TCP) and of links (UDP); the next has the next.
 const FIRST_PORT: u16 = 7000;
 
@@ -164,7 +164,11 @@ pub(crate) fn does_answer(ground: &Ground, guest: &str, address: &str) -> anyhow
     Ok(output.status.success())
 }
 
-fn keygen(ground: &Ground, daemon: &Path, subject: &str, node: &str) -> anyhow::Result<String> {
+/// Makes a node's key, `<subject>-<node>.key` among the ground's files, and returns its public half.
+///
+/// # Errors
+/// What the daemon said.
+pub(crate) fn keygen(ground: &Ground, daemon: &Path, subject: &str, node: &str) -> anyhow::Result<String> {
     let file = ground.files().join(format!("{subject}-{node}.key"));
     let output = Command::new(daemon).arg("keygen").arg(file).output().context("start vreserve keygen")?;
     if !output.status.success() {

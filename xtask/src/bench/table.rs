@@ -9,9 +9,11 @@ use super::spread::Spread;
 pub(crate) fn of(record: &Record) -> String {
     let mut text = String::new();
     let machine = &record.machine;
+    // A suite that counts its work instead of the time has no length.
+    let length = if record.seconds > 0.0 { format!(" of {} s", record.seconds) } else { String::new() };
     let head = format!(
-        "bench {}: {} rounds of {} s; Linux {}, {} × {}\n",
-        record.suite, record.rounds, record.seconds, machine.kernel, machine.processors, machine.processor
+        "bench {}: {} rounds{length}; Linux {}, {} × {}\n",
+        record.suite, record.rounds, machine.kernel, machine.processors, machine.processor
     );
     text += &head;
     let header =

@@ -36,7 +36,7 @@ pub(crate) enum Bound {
 /// Suite, setting, subject, metric, and the bound. A `*` at the end stands for anything.
 type Promise = (&'static str, &'static str, &'static str, Metric, Of, Bound);
 
-const PROMISES: [Promise; 28] = [
+const PROMISES: &[Promise] = &[
     ("dataplane", "wire", "clear", Metric::Tcp1, Ratio, AtLeast(1.0)),
     ("dataplane", "super", "clear", Metric::Tcp1, Ratio, AtLeast(0.55)),
     ("dataplane", "wire", "clear", Metric::Tcp4, Ratio, AtLeast(1.0)),
@@ -53,6 +53,16 @@ const PROMISES: [Promise; 28] = [
     ("dataplane", "super", "clear", Metric::CpuPerGb, Ratio, AtMost(2.0)),
     ("dataplane", "all", "clear", Metric::MemoryPeak, Value, AtMost(96.0)),
     ("dataplane", "all", "secure", Metric::MemoryPeak, Value, AtMost(96.0)),
+    ("lookup", "10 rules", "hit, bursty", Metric::FrameTime, Value, AtMost(5.0)),
+    ("lookup", "1000 rules", "hit, bursty", Metric::FrameTime, Value, AtMost(5.0)),
+    ("lookup", "100000 rules", "hit, bursty", Metric::FrameTime, Value, AtMost(12.0)),
+    // To 10 rules: flat within three times.
+    ("lookup", "1000000 rules", "hit, bursty", Metric::FrameTime, Ratio, AtMost(3.0)),
+    ("lookup", "1000000 rules", "hit, bursty", Metric::Allocations, Value, AtMost(0.0)),
+    ("lookup", "10000000 addresses scanned", "running pairs", Metric::FrameRate, Ratio, AtLeast(0.9)),
+    ("lookup", "10000000 addresses scanned", "running pairs", Metric::Allocations, Value, AtMost(0.0)),
+    // A cache of 131,072 keys of 64 octets, and what is counted.
+    ("lookup", "10000000 addresses scanned", "one worker", Metric::StateMemory, Value, AtMost(12.0)),
     ("scale", "guests", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),
     ("scale", "guests", "*", Metric::SpreadSmall, Ratio, AtLeast(0.9)),
     ("scale", "links", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),

@@ -1,17 +1,15 @@
 //! A node's rules, interfaces and links as one immutable value, and what they make of a frame.
 //!
 //! Built once on the control plane and shared by all workers. A frame that the cache does not know is
-//! resolved through a hash of exact addresses: four look-ups whatever the number of rules, and a walk
-//! over those that name no exact address, which are few.
+//! resolved through an index of exact addresses ([`index`](super::index)): at most four look-ups whatever
+//! the number of rules, and a walk over those that name no exact address, which are few.
 
 use std::fmt;
-
-use hashbrown::HashMap;
-use vreserve_model::MacAddr;
 
 use crate::drops::DropReason;
 use crate::frame::{EthernetHeader, IngressSlot};
 use crate::ids::{Ingress, InterfaceId, LinkClass, LinkId, SwitchId};
+use crate::rules::index::{Addresses, Index};
 use crate::rules::{Action, Rank, Rule};
 
 /// Where the node stands in the star.
@@ -43,9 +41,6 @@ pub enum Resolution {
     Drop(DropReason),
 }
 
-/// The exact source and destination that a rule names.
-type IndexKey = (Option<MacAddr>, Option<MacAddr>);
-
 /// The rules, interfaces and links that are in force on a node; never changed, only replaced.
 #[derive(Clone)]
 pub struct RuleSet {
@@ -54,8 +49,9 @@ pub struct RuleSet {
     interfaces: Vec<InterfaceId>,
     /// By id; the position is the link's [`IngressSlot`].
     links: Vec<(LinkId, LinkClass)>,
+    /// By the exact addresses they name, so that those which name the same lie together.
     rules: Vec<(Rank, Rule)>,
-    index: HashMap<IndexKey, Vec<u32>>,
+    index: Index,
 }
 
 impl RuleSet {
@@ -71,12 +67,10 @@ impl RuleSet {
         role: StarRole,
         interfaces: Vec<InterfaceId>,
         links: Vec<(LinkId, LinkClass)>,
-        rules: Vec<(Rank, Rule)>,
+        mut rules: Vec<(Rank, Rule)>,
     ) -> Self {
-        let mut index: HashMap<IndexKey, Vec<u32>> = HashMap::new();
-        for (at, (_, rule)) in (0..).zip(&rules) {
-            index.entry((rule.source.exact(), rule.destination.exact())).or_default().push(at);
-        }
+        rules.sort_by_key(|(_, rule)| Addresses::of_rule(rule));
+        let index = Index::of_sorted(rules.iter().map(|(_, rule)| Addresses::of_rule(rule)));
         RuleSet { generation, role, interfaces, links, rules, index }
     }
 
@@ -100,7 +94,7 @@ impl RuleSet {
         &self.links
     }
 
-    /// The rules, in the order they were added.
+    /// The rules, by the exact addresses they name; those that name the same in the order they were added.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.rules.iter().map(|(_, rule)| rule)
     }
@@ -143,11 +137,8 @@ impl RuleSet {
     ) -> Resolution {
         targets.clear();
         let candidates = self.candidates(header);
-        let matching = || {
-            let rules =
-                candidates.iter().flat_map(|bucket| bucket.iter().map(|at| &self.rules[*at as usize]));
-            rules.filter(|(_, rule)| rule.matches(ingress, header))
-        };
+        let matching =
+            || candidates.iter().copied().flatten().filter(|(_, rule)| rule.matches(ingress, header));
         let strongest = matching().map(|(rank, _)| *rank).max();
         let mut hold = None;
         match (strongest, learned) {
@@ -195,11 +186,9 @@ impl RuleSet {
         targets.extend(all.filter(|target| *target != ingress.into()));
     }
 
-    /// The rules that the addresses do not rule out, in four buckets.
-    fn candidates(&self, header: &EthernetHeader) -> [&[u32]; 4] {
-        let (source, destination) = (Some(header.source()), Some(header.destination()));
-        [(source, destination), (source, None), (None, destination), (None, None)]
-            .map(|key| self.index.get(&key).map_or(&[][..], Vec::as_slice))
+    /// The rules that the addresses do not rule out, in four runs.
+    fn candidates(&self, header: &EthernetHeader) -> [&[(Rank, Rule)]; 4] {
+        Addresses::that_fit(header).map(|addresses| &self.rules[self.index.find(addresses)])
     }
 
     fn position(&self, link: LinkId) -> Option<usize> {

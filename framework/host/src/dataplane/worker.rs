@@ -195,6 +195,8 @@ impl Worker {
         let weight: Weight = self.batch[batch.clone()].iter().map(weight_of).sum();
         capture.port.received += weight;
         self.take_in_hand(frames, weight);
+        let pool = &self.pool;
+        self.forwarder.anticipate(self.batch[batch.clone()].iter().map(|slot| (ingress, pool.frame(slot))));
         for slot in batch {
             if self.is_let_in(slot) {
                 self.handle_frame(ingress, self.batch[slot], now);
@@ -215,6 +217,11 @@ impl Worker {
         let batch = self.in_hand..self.in_hand + frames;
         let weight: Weight = self.batch[batch.clone()].iter().map(weight_of).sum();
         endpoint.port.received += weight;
+        let (pool, endpoint) = (&self.pool, &self.endpoints[index]);
+        self.forwarder.anticipate(self.batch[batch.clone()].iter().filter_map(|slot| {
+            let (link, _) = endpoint.link_of(slot.far)?;
+            Some((Ingress::Link(link), pool.frame(slot)))
+        }));
         self.take_in_hand(frames, weight);
         for slot in batch {
             if self.is_let_in(slot) {
