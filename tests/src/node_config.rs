@@ -8,12 +8,12 @@ use std::process::Command;
 use vreserve_testbed::{GuestInterface, Host, LabSpec, Role};
 
 use crate::binaries::{directory, program};
-use crate::setup::Setup;
+use crate::setup::{Format, Setup};
 
 /// The port that the proxy listens on for nodes.
 pub(crate) const CONTROL_PORT: u16 = 7654;
-/// The port of every endpoint: VXLAN's.
-pub(crate) const VXLAN_PORT: u16 = 4789;
+/// The port of every endpoint: VXLAN's, whatever the format.
+pub(crate) const LINK_PORT: u16 = 4789;
 
 /// A key made by `vreserve keygen`.
 #[derive(Clone, Debug)]
@@ -67,9 +67,9 @@ impl Site<'_> {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "[plugins]\ndirs = [{:?}]\n", directory());
         text += &self.captures(host);
-        text += &link("internet", &host.commodity.addr().to_string(), None);
+        text += &self.link("internet", &host.commodity.addr().to_string(), None);
         for (network, attachment) in &host.attachments {
-            text += &link(network, &attachment.address.addr().to_string(), Some(network));
+            text += &self.link(network, &attachment.address.addr().to_string(), Some(network));
         }
         text += "[infer.vttif]\nuse = \"infer-vttif\"\nreport_interval = \"250ms\"\nwindow = \"1s\"\nhold = \"1s\"\n\n";
         if host.role == Role::Proxy {
@@ -147,10 +147,11 @@ impl Site<'_> {
         }
         text + &self.setup.lead
     }
-}
 
-fn link(name: &str, address: &str, network: Option<&str>) -> String {
-    let network = network.map(|network| format!("network = {network:?}\n")).unwrap_or_default();
-    let bind = format!("{address}:{VXLAN_PORT}");
-    format!("[link.{name}]\nuse = \"link-udp\"\nformat = \"vxlan\"\nbind = {bind:?}\n{network}\n")
+    fn link(&self, name: &str, address: &str, network: Option<&str>) -> String {
+        let network = network.map(|network| format!("network = {network:?}\n")).unwrap_or_default();
+        let format = if self.setup.format == Format::Vxlan { "format = \"vxlan\"\n" } else { "" };
+        let bind = format!("{address}:{LINK_PORT}");
+        format!("[link.{name}]\nuse = \"link-udp\"\n{format}bind = {bind:?}\n{network}\n")
+    }
 }

@@ -16,6 +16,16 @@ pub enum Client {
     None,
 }
 
+/// The wire format of all links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// What a configuration that says nothing gets: sealed.
+    #[default]
+    Default,
+    /// Clear text, for scenarios that look at frames on the underlay, or forge them there.
+    Vxlan,
+}
+
 /// A scenario's beginning. `..Setup::default()` gives the rest.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -33,6 +43,8 @@ pub struct Setup {
     pub adapt: String,
     /// More tables for the lead's configuration, such as `[lead]`.
     pub lead: String,
+    /// The wire format of all links.
+    pub format: Format,
     /// More keys for `[node]` of every host.
     pub node: String,
     /// More tables by host.
@@ -51,6 +63,7 @@ impl Default for Setup {
             reserve: String::new(),
             adapt: ADAPT.to_owned(),
             lead: "[lead]\nretry_min = \"500ms\"\nretry_max = \"2s\"\n".to_owned(),
+            format: Format::default(),
             node: String::new(),
             tables: Vec::new(),
             bare: Vec::new(),

@@ -46,12 +46,21 @@ impl Sniff {
     }
 
     /// Ends it and returns when each frame passed, in microseconds since the Unix epoch.
-    pub fn finish(mut self) -> Vec<u64> {
+    pub fn finish(self) -> Vec<u64> {
+        self.records().into_iter().map(|(time, _)| time).collect()
+    }
+
+    /// Ends it and returns the first 128 octets of each frame.
+    pub fn finish_frames(self) -> Vec<Vec<u8>> {
+        self.records().into_iter().map(|(_, frame)| frame).collect()
+    }
+
+    fn records(mut self) -> Vec<(u64, Vec<u8>)> {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         // tcpdump flushes on SIGINT.
         let _ = kill(pid, Signal::SIGINT);
         let _ = self.child.wait();
-        times(&fs::read(&self.file).expect("tcpdump has written its file"))
+        records(&fs::read(&self.file).expect("tcpdump has written its file"))
     }
 }
 
@@ -77,17 +86,18 @@ fn mac_at(offset: usize, MacAddr([a, b, c, d, e, f]): MacAddr) -> String {
     format!("udp[{offset}:4] = 0x{head:08x} and udp[{}:2] = 0x{tail:04x}", offset + 4)
 }
 
-/// The times of a capture file's records.
-fn times(bytes: &[u8]) -> Vec<u64> {
+/// The records of a capture file: times and frames.
+fn records(bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     assert_eq!(word(0), Some(MAGIC), "not a capture file of this machine");
-    let mut times = Vec::new();
+    let mut records = Vec::new();
     let mut at = FILE_HEADER;
     while let (Some(seconds), Some(micros), Some(kept)) = (word(at), word(at + 4), word(at + 8)) {
-        times.push(u64::from(seconds) * 1_000_000 + u64::from(micros));
+        let frame = &bytes[at + RECORD_HEADER..][..kept as usize];
+        records.push((u64::from(seconds) * 1_000_000 + u64::from(micros), frame.to_vec()));
         at += RECORD_HEADER + kept as usize;
     }
-    times
+    records
 }
 
 #[cfg(test)]
@@ -95,12 +105,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_capture_file_gives_its_times() {
+    fn a_capture_file_gives_its_frames_and_times() {
         let mut file = Vec::new();
         let mut put = |words: &[u32]| words.iter().for_each(|word| file.extend(word.to_ne_bytes()));
         put(&[MAGIC, 0, 0, 0, 128, 1]);
         put(&[3, 7, 4, 60, 0xdead]);
         put(&[4, 0, 0, 60]);
-        assert_eq!(times(&file), [3_000_007, 4_000_000]);
+        assert_eq!(records(&file), [(3_000_007, 0xdead_u32.to_ne_bytes().to_vec()), (4_000_000, vec![])]);
     }
 }

@@ -11,7 +11,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use vreserve_tests::sniff::Sniff;
-use vreserve_tests::{Client, PAIR, Setup, World, raw, skip, wait};
+use vreserve_tests::{Client, Format, PAIR, Setup, World, raw, skip, wait};
 
 const ALPHA: &str = "198.51.100.2:4789";
 const COUNTED: Duration = Duration::from_secs(10);
@@ -21,7 +21,9 @@ const TIMES: usize = 20;
 
 fn world() -> World {
     let lab = format!("{PAIR}[[host]]\nname = \"stranger\"\n");
-    World::start(&Setup { lab, client: Client::None, bare: vec!["stranger"], ..Setup::default() })
+    // Clear text, so that datagrams can be forged.
+    let format = Format::Vxlan;
+    World::start(&Setup { lab, client: Client::None, bare: vec!["stranger"], format, ..Setup::default() })
 }
 
 /// A VXLAN datagram: flags, network identifier, inner frame.

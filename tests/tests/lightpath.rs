@@ -15,7 +15,7 @@ use vreserve_model::ReservationState;
 use vreserve_tests::gauge::Gauge;
 use vreserve_tests::sniff::{Sniff, pair_filter};
 use vreserve_tests::traffic::{Iperf, Meter};
-use vreserve_tests::{PAIR, Setup, World, skip, wait};
+use vreserve_tests::{Format, PAIR, Setup, World, skip, wait};
 
 /// ODIN takes 0.9 s at this scale; the rest is inference, planning and the machine's other work.
 const TO_LIGHTPATH: Duration = Duration::from_secs(30);
@@ -23,7 +23,8 @@ const TO_RELEASE: Duration = Duration::from_secs(30);
 
 fn world(adapt: &str) -> World {
     let adapt = format!("max_links = 4\nmin_hold = \"2s\"\nrelease_after = \"1s\"\n{adapt}");
-    World::start(&Setup { lab: PAIR.to_owned(), adapt, ..Setup::default() })
+    // Clear text, so that it can be seen on which network a pair's frames are.
+    World::start(&Setup { lab: PAIR.to_owned(), adapt, format: Format::Vxlan, ..Setup::default() })
 }
 
 fn at_ms(world: &World, event: &str) -> u64 {

@@ -1,7 +1,7 @@
 //! Guests whose MTU is larger than a link carries are told so, and what they send arrives all the same.
 //!
 //! ```text
-//!  a1 eth0 (MTU 1500) ═ alpha ─── VXLAN on an underlay of 1500: frames of 1464 ─── hub ─── beta ═ b1 (1500)
+//!  a1 eth0 (MTU 1500) ═ alpha ─── sealed, or VXLAN, on an underlay of 1500 ─── hub ─── beta ═ b1 (1500)
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -12,16 +12,20 @@ use std::time::Duration;
 
 use vreserve::api::Request;
 use vreserve_tests::traffic::connect;
-use vreserve_tests::{Client, PAIR, Setup, World, skip};
+use vreserve_tests::{Client, Format, PAIR, Setup, World, skip};
 
 const GUESTS: [(&str, &str, &str); 2] = [("alpha", "a1", "fd00:1::1"), ("beta", "b1", "fd00:1::2")];
 const OCTETS: usize = 4 << 20;
 
+/// Each wire format and what it leaves of 1500 octets for a guest's IP packets.
+const FORMATS: [(Format, &str); 2] = [(Format::Default, "1426"), (Format::Vxlan, "1450")];
+
 /// Two guests with an MTU of 1500 and IPv6 addresses; the daemons know of it.
-fn world() -> World {
+fn world(format: Format) -> World {
     let mut world = World::start(&Setup {
         lab: PAIR.replace("/24\" }]\n", "/24\", interface = \"veth\" }]\n"),
         client: Client::None,
+        format,
         ..Setup::default()
     });
     for (node, guest, address) in GUESTS {
@@ -51,19 +55,24 @@ fn guests_learn_the_mtu_of_their_path_over_both_ip_versions() {
     if skip::is_skipped("path_mtu, ping", &["ping", "sysctl"]) {
         return;
     }
-    let world = world();
+    for (format, mtu) in FORMATS {
+        learn(&world(format), mtu);
+    }
+}
+
+fn learn(world: &World, mtu: &str) {
     let to = world.address("b1").to_string();
-    let answer = ping_whole(&world, &to, "1472");
-    assert!(answer.contains("Frag needed and DF set (mtu = 1450)"), "{answer}");
+    let answer = ping_whole(world, &to, "1472");
+    assert!(answer.contains(&format!("Frag needed and DF set (mtu = {mtu})")), "{answer}");
     let route = world.exec("a1", &["ip", "route", "get", &to]);
-    assert!(route.contains("mtu 1450"), "the guest's kernel believes it: {route}");
+    assert!(route.contains(&format!("mtu {mtu}")), "the guest's kernel believes it: {route}");
 
     let to = GUESTS[1].2;
     assert!(world.ping_address("a1", to, 3).received > 0, "IPv6 works at all");
-    let answer = ping_whole(&world, to, "1452");
-    assert!(answer.contains("Packet too big: mtu=1450"), "{answer}");
+    let answer = ping_whole(world, to, "1452");
+    assert!(answer.contains(&format!("Packet too big: mtu={mtu}")), "{answer}");
     let route = world.exec("a1", &["ip", "-6", "route", "get", to]);
-    assert!(route.contains("mtu 1450"), "{route}");
+    assert!(route.contains(&format!("mtu {mtu}")), "{route}");
 
     let status = world.ask("alpha", &Request::Status);
     assert_eq!(status["too_big"]["answered"], 2, "{status}");
@@ -76,7 +85,7 @@ fn a_tcp_transfer_with_segments_that_are_too_large_at_first_is_exact() {
     if skip::is_skipped("path_mtu, TCP", &["ping", "sysctl"]) {
         return;
     }
-    let world = world();
+    let world = world(Format::Default);
     let (mut near, mut far) = connect(&world, "a1", "b1", 9000);
     far.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let sent: Vec<u8> = (0..OCTETS as u32).map(|n| (n ^ n >> 8 ^ n >> 16) as u8).collect();

@@ -2,8 +2,8 @@
 //! without a frame lost or overtaken.
 //!
 //! ```text
-//!  a1 ── alpha ═══ inet0 ═══ commodity ═══ hub       each node with two workers, as far as its plugins
-//!          │ omninet          beta ── b1             serve queues; else it says so, and has one
+//!  a1 ── alpha ═══ inet0 ═══ commodity ═══ hub       each node with two workers
+//!          │ omninet          beta ── b1
 //!          └─── chicago ══ lambda ══ evanston ──┘
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -12,15 +12,17 @@ use std::time::Duration;
 
 use vreserve_tests::gauge::Gauge;
 use vreserve_tests::traffic::{Iperf, Meter};
-use vreserve_tests::{PAIR, Setup, World, skip, wait};
+use vreserve_tests::{Format, PAIR, Setup, World, skip, wait};
 
 const TO_LIGHTPATH: Duration = Duration::from_secs(30);
 const TO_RELEASE: Duration = Duration::from_secs(30);
 
-fn world() -> World {
+fn world(format: Format) -> World {
     let adapt = "max_links = 4\nmin_hold = \"2s\"\nrelease_after = \"1s\"\nrelease_below = \"6mbit\"\n";
     World::start(&Setup {
-        lab: PAIR.to_owned(),
+        // The lab's own TAPs have one queue.
+        lab: PAIR.replace("/24\" }]\n", "/24\", interface = \"veth\" }]\n"),
+        format,
         adapt: adapt.to_owned(),
         node: "workers = 2\n".to_owned(),
         ..Setup::default()
@@ -32,7 +34,23 @@ fn tcp_and_udp_pass_and_a_pair_moves_without_loss() {
     if skip::is_skipped("workers", &["iperf3", "ping"]) {
         return;
     }
-    let world = world();
+    pass_and_move(Format::Default);
+}
+
+#[test]
+fn tcp_and_udp_pass_and_a_pair_moves_without_loss_in_clear_text() {
+    if skip::is_skipped("workers, vxlan", &["iperf3", "ping"]) {
+        return;
+    }
+    pass_and_move(Format::Vxlan);
+}
+
+fn pass_and_move(format: Format) {
+    let world = world(format);
+    for node in ["hub", "alpha", "beta"] {
+        let status = world.ask(node, &vreserve::api::Request::Status);
+        assert_eq!(status["workers"], 2, "{node}");
+    }
     world.assert_reachable("a1", "b1");
     let streams = Iperf::between(&world, "a1", "b1", 5201, &["-P", "4"]);
     Meter::start(&world, "b1", "eth0").wait_for(1_000_000);

@@ -154,6 +154,9 @@ impl Wire for Sealed {
         incoming: &mut Incoming,
     ) -> bool {
         let Some(source) = arrival.from else { return true };
+        if arrival.bytes.is_empty() {
+            self.drops.note(SecureDrop::Malformed as usize);
+        }
         while *offset < arrival.bytes.len() {
             let end = arrival.bytes.len().min(*offset + arrival.segment);
             let datagram = &mut arrival.bytes[*offset..end];

@@ -117,7 +117,7 @@ impl Surroundings<'_> {
 
 fn link(name: &str, bind: &str, network: Option<&str>) -> String {
     let reservable = network.map(|network| format!("network = \"{network}\"\n")).unwrap_or_default();
-    format!("\n[link.{name}]\nuse = \"link-udp\"\nbind = \"{bind}\"\nformat = \"vxlan\"\n{reservable}")
+    format!("\n[link.{name}]\nuse = \"link-udp\"\nbind = \"{bind}\"\n{reservable}")
 }
 
 fn adapt() -> String {
