@@ -55,6 +55,6 @@ pub struct NodeOverlay {
     pub links: Vec<OverlayLink>,
     /// Pairs that take a circuit.
     pub pairs: Vec<PairWay>,
-    /// Remote guests by star link; empty on all nodes but the proxy.
+    /// The guests of other nodes, each with the star link towards it.
     pub guests: Vec<GuestWay>,
 }

@@ -70,7 +70,7 @@ impl Lead {
             let (ignored, listed) = (change.ignored, guests.len().saturating_sub(change.ignored));
             if change.is_changed {
                 self.publish(Event::GuestsChanged { node: node.into(), guests: listed, ignored });
-                self.touch_proxy();
+                self.touch_all();
             }
             for (guest, from) in change.moved {
                 self.publish(Event::GuestMoved { guest, from, to: node.into() });
@@ -163,15 +163,9 @@ impl Lead {
         self.pairs.retain(|_, pair| pair.node != name);
         if self.proxy.as_deref() == Some(name) {
             self.proxy = None;
-            let names: Vec<_> = self.nodes.keys().cloned().collect();
-            for spoke in names {
-                if let Some(node) = self.nodes.get_mut(&spoke) {
-                    node.star_link = None;
-                }
-                self.touch(&spoke);
-            }
+            self.nodes.values_mut().for_each(|node| node.star_link = None);
         }
-        self.touch_proxy();
+        self.touch_all();
         self.publish(Event::NodeLeft { node: name.into(), circuits });
     }
 
@@ -183,6 +177,14 @@ impl Lead {
             node.revision = self.last_revision;
         }
         node.revision
+    }
+
+    /// Notes that every node's part has changed: each has the directory of guests.
+    fn touch_all(&mut self) {
+        let names: Vec<_> = self.nodes.keys().cloned().collect();
+        names.iter().for_each(|name| {
+            self.touch(name);
+        });
     }
 
     fn touch_proxy(&mut self) {
@@ -226,7 +228,7 @@ impl Lead {
             revision: node.revision,
             links,
             pairs: pairs.collect(),
-            guests: self.directory_of(node),
+            guests: self.directory_of(name, node),
         }
     }
 
@@ -263,12 +265,14 @@ impl Lead {
         })
     }
 
-    fn directory_of(&self, node: &Node) -> Vec<GuestWay> {
-        if node.role != NodeRole::Proxy {
-            return Vec::new();
-        }
-        let way =
-            |(guest, name): (MacAddr, &str)| Some(GuestWay { guest, link: self.nodes.get(name)?.star_link? });
-        self.guests.iter().filter_map(way).collect()
+    /// The guests of other nodes with the star links towards them. A node without it would flood what is for a
+    /// remote guest, to its own guests as well.
+    fn directory_of(&self, name: &str, node: &Node) -> Vec<GuestWay> {
+        let way_to = |at: &str| match node.role {
+            NodeRole::Proxy => self.nodes.get(at)?.star_link,
+            NodeRole::Spoke => node.star_link,
+        };
+        let remote = self.guests.iter().filter(|(_, at)| *at != name);
+        remote.filter_map(|(guest, at)| Some(GuestWay { guest, link: way_to(at)? })).collect()
     }
 }

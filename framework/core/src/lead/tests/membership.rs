@@ -44,12 +44,14 @@ fn a_second_proxy_is_refused() {
 }
 
 #[test]
-fn the_proxys_directory_lists_each_remote_guest_at_its_latest_node() {
+fn every_directory_lists_each_remote_guest_at_its_latest_node() {
     let mut world = World::new(2);
     let star = |world: &World, node: &str| world.applied[node].links[0].id;
-    let directory = |world: &World| -> Vec<_> {
-        world.applied["hub"].guests.iter().map(|way| (way.guest, way.link)).collect()
+    let directory_of = |world: &World, node: &str| -> Vec<_> {
+        world.applied[node].guests.iter().map(|way| (way.guest, way.link)).collect()
     };
+    let directory = |world: &World| directory_of(world, "hub");
+    assert_eq!(directory_of(&world, "n1"), [(mac(2), star(&world, "n1"))], "over its own star link");
     assert_eq!(directory(&world), [(mac(1), star(&world, "n1")), (mac(2), star(&world, "n2"))]);
     world.lead.handle_guests(world.now, "n2", &[mac(2), mac(1)]);
     world.run();
@@ -57,7 +59,9 @@ fn the_proxys_directory_lists_each_remote_guest_at_its_latest_node() {
     world.lead.handle_guests(world.now, "hub", &[mac(9)]);
     world.run();
     assert_eq!(directory(&world).len(), 2, "the proxy's own guests are not remote");
-    assert!(world.applied["n1"].guests.is_empty());
+    let at_n1 = [1, 2, 9].map(|guest| (mac(guest), star(&world, "n1")));
+    assert_eq!(directory_of(&world, "n1"), at_n1);
+    assert_eq!(directory_of(&world, "n2"), [(mac(9), star(&world, "n2"))]);
 }
 
 #[test]
