@@ -62,7 +62,7 @@ fn a_lab_comes_up_as_written_and_goes_down_whole_and_twice() {
     let links = lab.exec("a1", Command::new("ip").args(["-d", "link", "show", "eth0"])).unwrap();
     let links = String::from_utf8(links.stdout).unwrap();
     let mac = lab.spec().guest("a1").unwrap().mac.to_string();
-    assert!(links.contains("tun type tap") && links.contains("mtu 1450") && links.contains(&mac), "{links}");
+    assert!(links.contains("tun type tap") && links.contains("mtu 1400") && links.contains(&mac), "{links}");
     assert!(matches!(Lab::up(lab.spec().clone()), Err(Error::AlreadyUp { .. })));
 
     assert_eq!(lab.down().unwrap().namespaces, 6);

@@ -26,7 +26,7 @@ pub struct Config {
     /// and becomes non-blocking. Without IFF_VNET_HDR there is no offload.
     #[serde(default)]
     pub fd: Option<i32>,
-    /// The interface's MTU in bytes, 68 to 65521, to be set when it is opened. By default 1450 for a TAP that is
+    /// The interface's MTU in bytes, 68 to 65521, to be set when it is opened. By default 1400 for a TAP that is
     /// created (1500 less the 50 bytes that VXLAN adds), and what it is for anything else.
     #[serde(default)]
     pub mtu: Option<u32>,

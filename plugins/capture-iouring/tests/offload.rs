@@ -128,7 +128,7 @@ fn bogus_metadata_are_refused_and_the_batch_goes_on(calls: &str) {
     let fates = b.send_whole(&batch).unwrap();
     assert_eq!(fates[..malformed.len()], vec![Fate::Malformed; malformed.len()]);
     assert_eq!(fates[malformed.len()..], [Fate::Oversized, Fate::Taken]);
-    assert_eq!(b.limit(malformed.len()), 1450 + 18);
+    assert_eq!(b.limit(malformed.len()), 1400 + 18);
     assert_eq!(kernel.recv_wanted(is_numbered), last.bytes);
     assert_eq!(b.send_whole(&[good]).unwrap(), [Fate::Taken]);
 }

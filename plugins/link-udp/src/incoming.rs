@@ -38,12 +38,13 @@ impl Incoming {
         self.filled < batch.len()
     }
 
-    /// Places a wire frame of a far node.
+    /// Places a wire frame of a far node: joined to the one before, or in the next slot.
     pub(crate) fn place(&mut self, batch: &mut Batch<'_>, far: u32, frame: &[u8]) -> Placed {
-        if self.continues(batch, far, frame) {
-            self.frames += 1;
-            return Placed::InSlot;
-        }
+        if self.join(batch, far, frame) { Placed::InSlot } else { self.begin(batch, far, frame) }
+    }
+
+    /// Places a wire frame that continues nothing in the next slot.
+    pub(crate) fn begin(&mut self, batch: &mut Batch<'_>, far: u32, frame: &[u8]) -> Placed {
         let placed = self.place_alone(batch, far, frame, Offload::default());
         if placed == Placed::InSlot {
             self.open = Merge::start(frame, self.policy);
@@ -83,7 +84,7 @@ impl Incoming {
     }
 
     /// Joins a frame to the super-frame in the making, if it continues it.
-    fn continues(&mut self, batch: &mut Batch<'_>, far: u32, frame: &[u8]) -> bool {
+    pub(crate) fn join(&mut self, batch: &mut Batch<'_>, far: u32, frame: &[u8]) -> bool {
         let Some(merge) = self.open.as_mut().filter(|_| self.far == far) else { return false };
         let Some((header, payload)) = frame.split_at_checked(merge.header_len()) else { return false };
         let start = merge.header_len() + merge.payload_len();
@@ -94,6 +95,7 @@ impl Incoming {
         }
         space.copy_from_slice(payload);
         self.bytes += payload.len();
+        self.frames += 1;
         true
     }
 

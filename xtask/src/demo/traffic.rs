@@ -21,7 +21,7 @@ use crate::{interrupt, iperf3};
 /// (`net.core.wmem_max`); the kernel books twice as much.
 const WINDOW: &str = "208K";
 const UDP_RATE: &str = "5M";
-/// Payload of a UDP datagram: fits the guests' MTU of 1450.
+/// Payload of a UDP datagram: fits the guests' MTU of 1400.
 const UDP_LENGTH: &str = "1200";
 /// iperf3 wants an end; we end it before.
 const AT_MOST_SECONDS: &str = "600";

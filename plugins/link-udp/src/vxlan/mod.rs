@@ -92,8 +92,12 @@ impl Vxlan {
     ) -> Placed {
         match self.admission.admit(far, datagram, segment) {
             Ok((far, Admitted::Frame(frame))) => {
+                // What continues a super-frame has had its checksum verified, so it is complete.
+                if incoming.join(batch, far, frame) {
+                    return Placed::InSlot;
+                }
                 finish_checksum(frame);
-                incoming.place(batch, far, frame)
+                incoming.begin(batch, far, frame)
             }
             Ok((far, Admitted::SuperFrame(frame, offload))) => {
                 incoming.place_alone(batch, far, frame, offload.into())
