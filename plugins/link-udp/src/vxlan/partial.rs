@@ -6,11 +6,14 @@
 //! would drop such frames.
 
 use vreserve_offload::checksum::{Sum, complete, pseudo_ipv4, pseudo_ipv6};
+use vreserve_offload::parse::ETHERNET_HEADER;
 use vreserve_offload::{Ip, IpVersion, Layout, Offload, OffloadKind, Transport};
 
 /// Where the checksum is, from the transport header's first byte.
 const TCP_CHECKSUM: usize = 16;
 const UDP_CHECKSUM: usize = 6;
+/// The least MTU of an IPv6 link (RFC 8200 §5): hardly a guest has less.
+const COMMON_MTU: usize = 1280;
 
 /// Finishes the frame's checksum if its field holds exactly the pseudo-header's sum.
 ///
@@ -35,8 +38,8 @@ pub(crate) fn finish_checksum(frame: &mut [u8]) {
 /// promises to cut it: a veth does, and a program on the same machine gets it whole (Linux 6.18).
 ///
 /// Such a frame is whole TCP or UDP with a partial checksum. What its segments are to be is not in the datagram; the
-/// kernel says it of UDP (`segment`, see [`is_one_frame`]). Of TCP the largest that fit `largest_frame` do, as no
-/// guest has been told of more. None if no segment fits.
+/// kernel says it of UDP (`segment`, see [`is_one_frame`]). TCP bears smaller ones than its sender had in mind, and
+/// larger ones may not fit the guest: they are made to fit the MTU that every guest has. None if no segment fits.
 pub(crate) fn uncut(frame: &[u8], largest_frame: usize, segment: Option<usize>) -> Option<Offload> {
     let ip = Layout::parse(frame).ok()?.ip.filter(|ip| ip.end == frame.len())?;
     let is_ipv4 = matches!(ip.version, IpVersion::V4 { .. });
@@ -52,7 +55,8 @@ pub(crate) fn uncut(frame: &[u8], largest_frame: usize, segment: Option<usize>) 
     let partial = pseudo_header(frame, &ip, ip.end - ip.transport_start).partial();
     let header_len = ip.transport_start + header_len;
     let largest = largest_frame.checked_sub(header_len).filter(|size| *size > 0)?;
-    let segment_size = segment.unwrap_or(largest);
+    let modest = (ETHERNET_HEADER + COMMON_MTU).saturating_sub(header_len).max(1);
+    let segment_size = segment.unwrap_or(modest.min(largest));
     if segment_size > largest {
         return None;
     }
