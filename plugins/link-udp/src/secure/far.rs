@@ -20,10 +20,10 @@ use super::session::{EXPIRE_AFTER, Session};
 use super::wire::COOKIE;
 
 /// The first initiation is sent again after this time, later ones after twice as long each, up to `SLOWEST`.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
 const SLOWEST: Duration = Duration::from_secs(5);
 /// For so long the first initiation of the node with the greater key goes before that of the other.
-const PRECEDENCE: Duration = Duration::from_secs(1);
+const PRECEDENCE: Duration = Duration::from_millis(300);
 /// After an answer the far node has so long to use the session, before this node starts a handshake itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Initiations of one lane of a far node are answered at most that often.
@@ -113,12 +113,12 @@ impl Attempt {
         Attempt { pending: None, sent: 0, first: None, at: now }
     }
 
-    /// Notes an initiation; `jitter` of 0 to 255 spreads nodes that started together over a third of a second.
+    /// Notes an initiation; `jitter` of 0 to 255 spreads nodes that started together over a quarter of the pause.
     pub(super) fn note_sent(&mut self, now: Instant, pending: Pending, jitter: u8) {
         self.pending = Some(pending);
         self.first.get_or_insert(now);
-        let pause = FIRST_RETRY.saturating_mul(1 << self.sent.min(3)).min(SLOWEST);
-        self.at = now + pause + Duration::from_micros(u64::from(jitter) * 1300);
+        let pause = FIRST_RETRY.saturating_mul(1 << self.sent.min(5)).min(SLOWEST);
+        self.at = now + pause + pause * u32::from(jitter) / 1024;
         self.sent += 1;
     }
 
