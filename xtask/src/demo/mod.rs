@@ -20,6 +20,7 @@ mod timeline;
 mod traffic;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -99,8 +100,17 @@ fn play(options: &Options, built: &Artifacts) -> anyhow::Result<Figures> {
 
     let guest = |name: &str| spec.guest(name).with_context(|| format!("the lab has no guest {name}"));
     let (from, to) = (guest(FROM)?, guest(TO)?);
-    let gauge = Gauge::start(stage.lab(), FROM, TO, to.address.addr())?;
-    interrupt::wait_for("the first frame over the star", STAR_PATIENCE, || {
+    let address = to.address.addr();
+    // Before the guests know each other's hardware address, their own kernels drop what waits for it.
+    interrupt::wait_for("the first answer over the star", STAR_PATIENCE, || {
+        stage.check()?;
+        let ping = stage
+            .lab()
+            .exec(FROM, Command::new("ping").args(["-c", "1", "-W", "1", &address.to_string()]))?;
+        Ok(ping.status.success().then_some(()))
+    })?;
+    let gauge = Gauge::start(stage.lab(), FROM, TO, address)?;
+    interrupt::wait_for("the first numbered frame", STAR_PATIENCE, || {
         stage.check()?;
         Ok((gauge.arrived() > 0).then_some(()))
     })?;
