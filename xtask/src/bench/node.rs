@@ -60,7 +60,11 @@ impl Variant {
                 ground.lab().spec().namespace(&guest.name),
                 self.mtu
             ),
-            Interface::Veth => format!("interface = \"{}\"\nkind = \"interface\"", guest.capture_interface()),
+            Interface::Veth => format!(
+                "interface = \"{}\"\nkind = \"interface\"\nmtu = {}",
+                guest.capture_interface(),
+                self.mtu
+            ),
         };
         format!("{lines}\n{}", self.capture)
     }
