@@ -89,17 +89,15 @@ impl Endpoint {
     pub(crate) fn recv(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
         let mut incoming = Incoming::new(self.policy);
         self.wire.begin(Instant::now());
-        let mut calls = 0;
-        while self.read_inbox(batch, &mut incoming) && calls < CALLS && incoming.bytes < HOT_BYTES {
-            calls += 1;
+        let mut calls_left = CALLS;
+        while self.read_inbox(batch, &mut incoming) && calls_left > 0 && incoming.bytes < HOT_BYTES {
             let limit = self.limit;
             match self.inbox.receive(self.fd.as_fd(), limit) {
                 Ok(messages) => {
                     self.unread = Unread { messages, ..Unread::default() };
                     self.adapt_limit();
-                    if messages < limit {
-                        calls = CALLS;
-                    }
+                    let is_drained = messages < limit;
+                    calls_left = if is_drained { 0 } else { calls_left - 1 };
                 }
                 Err(error @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) if incoming.frames == 0 => {
                     return Err(error.into());

@@ -58,6 +58,42 @@ impl Sealed {
         })
     }
 
+    /// Places the frames of data datagrams from byte `offset` on, which moves with them, for as long as they are of
+    /// one session; false if there was no slot left.
+    ///
+    /// # Errors
+    /// If the first is of no session; it is then still to be stepped over.
+    fn open_run(
+        &mut self,
+        source: SocketAddr,
+        arrival: &mut Arrival<'_>,
+        offset: &mut usize,
+        batch: &mut Batch<'_>,
+        incoming: &mut Incoming,
+    ) -> Result<bool, SecureDrop> {
+        let mut opener = self.core.opener(self.now, source, &arrival.bytes[*offset..])?;
+        let far = opener.far().0;
+        loop {
+            // A datagram opens only once, so there must be a slot for it.
+            if !incoming.has_slot(batch) {
+                return Ok(false);
+            }
+            let end = arrival.bytes.len().min(*offset + arrival.segment);
+            let datagram = &mut arrival.bytes[*offset..end];
+            if !opener.serves(datagram) {
+                return Ok(true);
+            }
+            *offset = end;
+            let placed =
+                opener.open_in_place(datagram).map(|frame| incoming.place(batch, far, &datagram[frame]));
+            match placed {
+                Ok(Placed::TooLarge) => self.drops.note(SecureDrop::Malformed as usize),
+                Ok(_) => {}
+                Err(reason) => self.drops.note(reason as usize),
+            }
+        }
+    }
+
     fn tell_events(&mut self) {
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -160,39 +196,18 @@ impl Wire for Sealed {
         while *offset < arrival.bytes.len() {
             let end = arrival.bytes.len().min(*offset + arrival.segment);
             let datagram = &mut arrival.bytes[*offset..end];
-            if Kind::of(datagram) != Some(Kind::Data) {
-                if let Err(reason) = self.core.handle(self.now, source, datagram) {
-                    self.drops.note(reason as usize);
-                }
+            let taken = if Kind::of(datagram) == Some(Kind::Data) {
+                self.open_run(source, arrival, offset, batch, incoming)
+            } else {
                 *offset = end;
-                continue;
-            }
-            let mut opener = match self.core.opener(self.now, source, datagram) {
-                Ok(opener) => opener,
+                self.core.handle(self.now, source, datagram).map(|()| true)
+            };
+            match taken {
+                Ok(true) => {}
+                Ok(false) => return false,
                 Err(reason) => {
                     self.drops.note(reason as usize);
                     *offset = end;
-                    continue;
-                }
-            };
-            let far = opener.far().0;
-            loop {
-                // A datagram opens only once, so there must be a slot for it.
-                if !incoming.has_slot(batch) {
-                    return false;
-                }
-                let end = arrival.bytes.len().min(*offset + arrival.segment);
-                let datagram = &mut arrival.bytes[*offset..end];
-                if datagram.is_empty() || !opener.serves(datagram) {
-                    break;
-                }
-                *offset = end;
-                let placed =
-                    opener.open_in_place(datagram).map(|frame| incoming.place(batch, far, &datagram[frame]));
-                match placed {
-                    Ok(Placed::TooLarge) => self.drops.note(SecureDrop::Malformed as usize),
-                    Ok(_) => {}
-                    Err(reason) => self.drops.note(reason as usize),
                 }
             }
         }
