@@ -8,7 +8,7 @@ use vreserve_sdk::{Batch, Failure, FarId, FarNode, FrameSlot, Host, Identity, Qu
 use crate::drops::Drops;
 use crate::frames;
 use crate::incoming::{Incoming, Placed};
-use crate::mmsg::Arrival;
+use crate::mmsg::{Arrival, Name};
 use crate::outgoing::{Outgoing, Part};
 use crate::secure::{
     Event, Kind, Lane, OVERHEAD, PathLimits, Preference, Sealer, Secure, SecureDrop, Setup, SystemEntropy,
@@ -113,13 +113,13 @@ fn seal(
     sealer: &mut Sealer<'_>,
     head: &[u8],
     payload: &[u8],
-    (index, far): (usize, u32),
+    (index, far, to): (usize, u32, Name),
     outgoing: &mut Outgoing,
 ) -> bool {
     let len = head.len() + payload.len() + OVERHEAD;
     let Some((start, datagram)) = outgoing.take_arena(len) else { return false };
     sealer.seal(head, payload, datagram);
-    outgoing.push(index, far, sealer.address().into(), [Part::Arena { start, len }, Part::NONE]);
+    outgoing.push(index, far, to, [Part::Arena { start, len }, Part::NONE]);
     true
 }
 
@@ -162,10 +162,10 @@ impl Wire for Sealed {
         }
         let far = slot.far();
         let mut sealer = self.core.sealer(self.now, FarId(far)).ok_or(Refusal::Down)?;
-        let largest_frame = sealer.largest_frame();
+        let (largest_frame, to) = (sealer.largest_frame(), sealer.address().into());
         let offload = frames::prepare(&mut slot, largest_frame)?;
         if !offload.is_super_frame() {
-            let is_sealed = seal(&mut sealer, &[], slot.frame(), (index, far), outgoing);
+            let is_sealed = seal(&mut sealer, &[], slot.frame(), (index, far, to), outgoing);
             return Ok((!is_sealed).then_some(first));
         }
         let mut header = [0; MAX_HEADER];
@@ -175,7 +175,7 @@ impl Wire for Sealed {
                 return Ok(Some(number));
             }
             let len = segment.write_header(&mut header).map_err(|_| Refusal::Malformed)?;
-            if !seal(&mut sealer, &header[..len], segment.payload(), (index, far), outgoing) {
+            if !seal(&mut sealer, &header[..len], segment.payload(), (index, far, to), outgoing) {
                 return Ok(Some(number));
             }
         }
