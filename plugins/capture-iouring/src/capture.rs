@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Instant;
 
+use vreserve_packet::socket;
 use vreserve_sdk::{Batch, Capture, Failure, Host, InterfaceInfo};
 
-use crate::attach::{Attachment, packet};
+use crate::attach::Attachment;
 use crate::config::{Config, Kind};
 use crate::counters::{Counters, Tally};
 use crate::limit::Limit;
@@ -85,7 +86,7 @@ impl IoUringCapture {
         }
         self.limit.poll(Instant::now());
         if self.attachment.kind == Kind::Interface {
-            tally.drop_busy += packet::dropped(self.attachment.incoming.as_fd())?;
+            tally.drop_busy += socket::dropped(self.attachment.incoming.as_fd())?;
         }
         Ok(())
     }

@@ -1,8 +1,7 @@
 //! What an instance counts. A call counts in a [`Tally`] on its stack and adds it once at its end.
 
+use vreserve_packet::Unusable;
 use vreserve_sdk::{Counter, Host};
-
-use crate::frame::Unusable;
 
 /// The host's cells of one instance.
 pub(crate) struct Counters {

@@ -1,13 +1,12 @@
 //! The largest frame of an interface: known from its MTU, and asked for again when a frame says otherwise.
 
 use std::time::{Duration, Instant};
+
 use vreserve_offload::Offload;
-
 use vreserve_offload::parse::ETHERNET_HEADER;
+use vreserve_packet::ifreq::Interface;
+use vreserve_packet::{Checked, Unusable, check};
 use vreserve_sdk::tracing;
-
-use crate::attach::ifreq::Interface;
-use crate::frame::{Checked, Unusable, check};
 
 /// A frame may have one VLAN tag beyond what the MTU says.
 const TAG: usize = 4;

@@ -1,19 +1,18 @@
 //! From a configuration to open descriptors: which interface, in which namespace, with what MTU. The
 //! descriptors keep working from any thread; only opening depends on the namespace.
 
-pub(crate) mod ifreq;
 mod netns;
-pub(crate) mod packet;
 mod tap;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::net::if_::if_nametoindex;
+use vreserve_packet::ifreq::Interface;
+use vreserve_packet::socket;
 use vreserve_sdk::{Failure, InterfaceInfo, Queue, tracing};
 
 use crate::config::{Config, Kind};
-use ifreq::Interface;
 
 /// MTU of a TAP that is created: what a link adds to a frame at most (Ethernet 14, IPv6 40, UDP 8, sealing 32) leaves
 /// room for it in 1500 bytes.
@@ -115,8 +114,9 @@ fn open_interface(config: &Config, queue: Queue) -> Result<(Attachment, Interfac
     if !interface.is_up().map_err(|error| cannot("reading its state", error))? {
         return Err(Failure::unavailable(format!("interface {name} is down")));
     }
-    let incoming = packet::open_capturing(index, queue).map_err(|error| cannot("capturing", error))?;
-    let outgoing = packet::open_injecting(index).map_err(|error| cannot("injecting", error))?;
+    let incoming =
+        socket::open_capturing(index, queue, |_| Ok(())).map_err(|error| cannot("capturing", error))?;
+    let outgoing = socket::open_injecting(index).map_err(|error| cannot("injecting", error))?;
     let info = InterfaceInfo { interface: name.to_owned(), mtu, offload: true, queues: queue.count };
     Ok((Attachment { kind: Kind::Interface, info, has_header: true, incoming, outgoing }, interface))
 }

@@ -7,8 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use vreserve_offload::VnetHeader;
-
-use super::ifreq::{carry_out, name_of, named};
+use vreserve_packet::ifreq::{carry_out, name_of, named};
 
 /// What the frames of a TAP descriptor look like, as set by whoever made it.
 pub(crate) struct Shape {
@@ -49,7 +48,8 @@ fn set_name(device: &File, name: &str, is_multi_queue: bool) -> io::Result<()> {
     let mut request = named(name);
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
-    carry_out(device.as_raw_fd(), libc::TUNSETIFF, &mut request)
+    // SAFETY: this request takes a struct ifreq of a name and flags.
+    unsafe { carry_out(device.as_raw_fd(), libc::TUNSETIFF, &mut request) }
 }
 
 /// Duplicates the descriptor with this number, so that the original survives this instance. It becomes
@@ -73,7 +73,8 @@ pub(crate) fn duplicate(fd: i32) -> io::Result<OwnedFd> {
 /// What `fd` is. An error means that it is no TUN or TAP at all.
 pub(crate) fn shape(fd: BorrowedFd<'_>) -> io::Result<Shape> {
     let mut request = named("");
-    carry_out(fd.as_raw_fd(), libc::TUNGETIFF, &mut request)?;
+    // SAFETY: this request takes a struct ifreq of a name and flags.
+    unsafe { carry_out(fd.as_raw_fd(), libc::TUNGETIFF, &mut request) }?;
     // SAFETY: the kernel wrote this field of the union in answer to TUNGETIFF.
     let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
     Ok(Shape {

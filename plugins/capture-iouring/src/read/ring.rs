@@ -7,13 +7,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use vreserve_offload::VnetHeader;
+use vreserve_packet::{AUXILIARY_SPACE as CONTROL_LEN, Arrived, RECV_BYTES, Unusable, tag_in};
 use vreserve_sdk::{Batch, FrameSlot, LentSlots};
 
-use super::packet::{CONTROL_LEN, tag_in};
-use super::{Arrived, RECV_BYTES, accept};
+use super::accept;
 use crate::config::Kind;
 use crate::counters::Tally;
-use crate::frame::Unusable;
 use crate::limit::Limit;
 use crate::ring::{Outcome, ReceiveRing, ReceiveWay};
 
@@ -189,7 +188,7 @@ fn unwrap(
     is_cut_off: bool,
 ) -> Result<Arrived, Unusable> {
     let prefix = slot.frame().get(..prefix_len).ok_or(Unusable::Malformed)?;
-    let mut arrived = Arrived { header: VnetHeader::default(), tag: None, is_cut_off };
+    let mut arrived = Arrived { header: VnetHeader::default(), tag: None, mark: None, is_cut_off };
     if has_header {
         arrived.header = VnetHeader(*prefix.last_chunk().ok_or(Unusable::Malformed)?);
     }

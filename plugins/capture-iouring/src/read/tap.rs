@@ -5,9 +5,8 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use vreserve_offload::VnetHeader;
+use vreserve_packet::{Arrived, behind_header};
 use vreserve_sdk::FrameSlot;
-
-use super::{Arrived, behind_header};
 
 /// See the module.
 pub(crate) struct TapReader {
@@ -25,11 +24,11 @@ impl TapReader {
     pub(super) fn read(&mut self, slot: &mut FrameSlot<'_>) -> io::Result<Arrived> {
         if self.has_header {
             let (header, is_cut_off) = behind_header(slot, |space| read(&mut self.device, space))?;
-            return Ok(Arrived { header, tag: None, is_cut_off });
+            return Ok(Arrived { header, tag: None, mark: None, is_cut_off });
         }
         let (len, is_cut_off) = read(&mut self.device, slot.space())?;
         slot.set_len(len);
-        Ok(Arrived { header: VnetHeader::default(), tag: None, is_cut_off })
+        Ok(Arrived { header: VnetHeader::default(), tag: None, mark: None, is_cut_off })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use vreserve_sdk::Queue;
 
@@ -16,10 +16,20 @@ const FANOUT_HASH: u32 = 0;
 /// for their group.
 const FANOUT_IGNORE_OUTGOING: u32 = 0x4000;
 
+/// `SO_RCVMARK` of asm-generic/socket.h.
+const SO_RCVMARK: libc::c_int = 75;
+
 /// A socket that captures all that the interface receives, whoever it is for, but not what it sends; with a
 /// virtio-net header before each frame and the VLAN tag in control data. One of several queues shares the
-/// interface's flows with the others of this process.
-pub(crate) fn open_capturing(index: u32, queue: Queue) -> io::Result<OwnedFd> {
+/// interface's flows with the others of this process. `prepare` is called before the first frame comes.
+///
+/// # Errors
+/// The kernel's: no permission, no such interface; what `prepare` returns.
+pub fn open_capturing(
+    index: u32,
+    queue: Queue,
+    prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
     let socket = open(0)?;
     let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
@@ -33,6 +43,7 @@ pub(crate) fn open_capturing(index: u32, queue: Queue) -> io::Result<OwnedFd> {
         mr_address: [0; 8],
     };
     set_option(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
+    prepare(socket.as_fd())?;
     // Only now does it capture: before, it would have taken frames of every interface.
     bind(fd, index, libc::ETH_P_ALL as u16)?;
     if queue.count > 1 {
@@ -61,7 +72,10 @@ fn discard_waiting(fd: i32) {
 /// A socket that injects frames as if the interface sent them, with a virtio-net header before each. Through its
 /// queueing discipline (a veth has none): on the way past it, frames would be lost that an interface without
 /// offload cannot send whole; here the kernel cuts them.
-pub(crate) fn open_injecting(index: u32) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// The kernel's: no permission, no such interface.
+pub fn open_injecting(index: u32) -> io::Result<OwnedFd> {
     let socket = open(libc::SOCK_NONBLOCK)?;
     let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
@@ -70,8 +84,19 @@ pub(crate) fn open_injecting(index: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Has the kernel say each frame's mark in control data (`SO_RCVMARK`, Linux 6.0).
+///
+/// # Errors
+/// The kernel is older.
+pub fn receive_marks(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, SO_RCVMARK, &1_i32)
+}
+
 /// Frames that the kernel dropped since the last call because the socket's queue was full.
-pub(crate) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u64> {
+///
+/// # Errors
+/// It is no such socket.
+pub fn dropped(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
     let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
     // SAFETY: the option writes at most `len` bytes, the size of the struct that the pointer is to.

@@ -10,11 +10,11 @@ const MAX_SEGMENTS: usize = 65_535 / 48;
 
 const MACS_LEN: usize = 12;
 /// A VLAN tag as it stands in a frame.
-pub(crate) type Tag = [u8; 4];
+pub type Tag = [u8; 4];
 
 /// Why a frame is dropped, or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
+pub enum Unusable {
     /// The frame, or a segment of it, is larger than the interface takes.
     Oversized,
     /// It is no Ethernet frame, or its metadata contradict it.
@@ -29,15 +29,19 @@ impl From<OffloadError> for Unusable {
 
 /// A frame whose metadata fit it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Checked {
-    pub(crate) offload: Offload,
+pub struct Checked {
+    /// What its metadata say.
+    pub offload: Offload,
     /// Wire frames that it stands for.
-    pub(crate) frames: usize,
+    pub frames: usize,
 }
 
 /// Checks `frame` against what `offload` says of it; `frame_max` is the interface's largest wire frame. The
 /// header length, a hint when it comes from the kernel, becomes that of the headers.
-pub(crate) fn check(frame: &[u8], offload: &Offload, frame_max: usize) -> Result<Checked, Unusable> {
+///
+/// # Errors
+/// Why it is to be dropped, or refused.
+pub fn check(frame: &[u8], offload: &Offload, frame_max: usize) -> Result<Checked, Unusable> {
     if frame.len() < ETHERNET_HEADER {
         return Err(Unusable::Malformed);
     }

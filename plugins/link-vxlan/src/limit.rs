@@ -1,0 +1,103 @@
+//! The largest frame: known from the underlay's MTU, which is asked for again when traffic pauses or a frame is too large.
+
+use std::time::{Duration, Instant};
+
+use vreserve_offload::Offload;
+use vreserve_packet::ifreq::Interface;
+use vreserve_packet::{Checked, Unusable, check};
+use vreserve_sdk::tracing;
+
+use crate::config::MTU_RANGE;
+
+/// Outer IPv4, UDP and VXLAN headers.
+const OUTER: u32 = 20 + 8 + 8;
+/// With the frame's own Ethernet header, which an interface's MTU does not count.
+const OUTER_AND_ETHERNET: u32 = OUTER + 14;
+/// A far kernel VXLAN device sends a full frame with a VLAN tag that much longer.
+const TAG: usize = 4;
+/// A smaller MTU shows in no frame. Asked only when traffic pauses, it costs nothing.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(crate) struct Limit {
+    /// Whom to ask; nobody if the configuration says it.
+    underlay: Option<Interface>,
+    device: Interface,
+    /// The underlay's.
+    mtu: u32,
+    asked_at: Instant,
+    /// The MTU has been asked for in this call: however many frames are too large, one system call.
+    is_asked: bool,
+}
+
+/// The MTU of a VXLAN device on an underlay of this MTU.
+pub(crate) fn device_mtu(underlay: u32) -> u32 {
+    underlay - OUTER_AND_ETHERNET
+}
+
+impl Limit {
+    /// `mtu` is the underlay's at `now`.
+    pub(crate) fn new(underlay: Option<Interface>, device: Interface, mtu: u32, now: Instant) -> Self {
+        Limit { underlay, device, mtu, asked_at: now, is_asked: false }
+    }
+
+    /// The largest frame, Ethernet header included, that one unfragmented datagram can carry.
+    pub(crate) fn largest_frame(&self) -> usize {
+        (self.mtu - OUTER) as usize
+    }
+
+    /// Starts a call.
+    pub(crate) fn begin(&mut self) {
+        self.is_asked = false;
+    }
+
+    /// To be called when traffic pauses: asks if that was long ago.
+    pub(crate) fn poll(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.asked_at) >= ASK_EVERY {
+            self.asked_at = now;
+            self.has_changed();
+        }
+    }
+
+    /// Checks a frame that is to be sent.
+    pub(crate) fn check_out(&mut self, frame: &[u8], offload: &Offload) -> Result<Checked, Unusable> {
+        self.check(frame, offload, 0)
+    }
+
+    /// Checks a frame that came.
+    pub(crate) fn check_in(&mut self, frame: &[u8], offload: &Offload) -> Result<Checked, Unusable> {
+        self.check(frame, offload, TAG)
+    }
+
+    fn check(&mut self, frame: &[u8], offload: &Offload, more: usize) -> Result<Checked, Unusable> {
+        match check(frame, offload, self.largest_frame() + more) {
+            Err(Unusable::Oversized) if self.has_changed() => {
+                check(frame, offload, self.largest_frame() + more)
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Asks for the MTU, unless this call has done so. An interface without a name any more keeps what it had.
+    pub(crate) fn has_changed(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_asked, true) {
+            return false;
+        }
+        let Some(mtu) = self.underlay.as_ref().and_then(underlay_mtu).filter(|mtu| *mtu != self.mtu) else {
+            return false;
+        };
+        if let Err(error) = self.device.set_mtu(device_mtu(mtu)) {
+            tracing::warn!(device = self.device.name(), mtu, %error, "the underlay's MTU cannot be followed");
+            return false;
+        }
+        tracing::info!(device = self.device.name(), from = self.mtu, to = mtu, "the underlay's MTU changed");
+        self.mtu = mtu;
+        true
+    }
+}
+
+/// The MTU of an underlay interface, if it has one that IPv4 can use.
+pub(crate) fn underlay_mtu(interface: &Interface) -> Option<u32> {
+    let mtu = interface.mtu().ok()?.min(*MTU_RANGE.end());
+    MTU_RANGE.contains(&mtu).then_some(mtu)
+}
