@@ -12,7 +12,7 @@ use crate::setup::{Format, Setup};
 
 /// The port that the proxy listens on for nodes.
 pub(crate) const CONTROL_PORT: u16 = 7654;
-/// The port of every endpoint: VXLAN's, whatever the format.
+/// The port of every endpoint on the commodity network: VXLAN's, whatever the format.
 pub(crate) const LINK_PORT: u16 = 4789;
 
 /// A key made by `vreserve keygen`.
@@ -67,9 +67,11 @@ impl Site<'_> {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "[plugins]\ndirs = [{:?}]\n", directory());
         text += &self.captures(host);
-        text += &self.link("internet", &host.commodity.addr().to_string(), None);
-        for (network, attachment) in &host.attachments {
-            text += &self.link(network, &attachment.address.addr().to_string(), Some(network));
+        text += &self.link("internet", &host.commodity.addr().to_string(), None, LINK_PORT);
+        for ((network, attachment), nth) in host.attachments.iter().zip(1..) {
+            // A kernel has one VXLAN device per port that takes frames of all networks.
+            let port = LINK_PORT + if self.setup.format == Format::Device { nth } else { 0 };
+            text += &self.link(network, &attachment.address.addr().to_string(), Some(network), port);
         }
         text += "[infer.vttif]\nuse = \"infer-vttif\"\nreport_interval = \"250ms\"\nwindow = \"1s\"\nhold = \"1s\"\n\n";
         if host.role == Role::Proxy {
@@ -148,10 +150,14 @@ impl Site<'_> {
         text + &self.setup.lead
     }
 
-    fn link(&self, name: &str, address: &str, network: Option<&str>) -> String {
+    fn link(&self, name: &str, address: &str, network: Option<&str>, port: u16) -> String {
         let network = network.map(|network| format!("network = {network:?}\n")).unwrap_or_default();
-        let format = if self.setup.format == Format::Vxlan { "format = \"vxlan\"\n" } else { "" };
-        let bind = format!("{address}:{LINK_PORT}");
-        format!("[link.{name}]\nuse = \"link-udp\"\n{format}bind = {bind:?}\n{network}\n")
+        let plugin = match self.setup.format {
+            Format::Default => "use = \"link-udp\"",
+            Format::Vxlan => "use = \"link-udp\"\nformat = \"vxlan\"",
+            Format::Device => "use = \"link-vxlan\"",
+        };
+        let bind = format!("{address}:{port}");
+        format!("[link.{name}]\n{plugin}\nbind = {bind:?}\n{network}\n")
     }
 }

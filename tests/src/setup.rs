@@ -24,6 +24,8 @@ pub enum Format {
     Default,
     /// Clear text, for scenarios that look at frames on the underlay, or forge them there.
     Vxlan,
+    /// The same, by VXLAN devices of the kernel (`link-vxlan`), on a port of its own for each network.
+    Device,
 }
 
 /// A scenario's beginning. `..Setup::default()` gives the rest.

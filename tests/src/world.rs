@@ -23,7 +23,8 @@ use crate::setup::{Client, Setup};
 use crate::wait;
 use reach::exec;
 
-const PLUGINS: [&str; 5] = ["capture-iouring", "link-udp", "infer-vttif", "adapt-vadapt", "reserve-odin"];
+const PLUGINS: [&str; 6] =
+    ["capture-iouring", "link-udp", "link-vxlan", "infer-vttif", "adapt-vadapt", "reserve-odin"];
 /// Starting, joining and the first answered probes take well under two seconds on an idle machine.
 const READY: Duration = Duration::from_secs(20);
 /// Frames that a guest's interface may queue while the machine is busy with other things than our daemon.

@@ -1,4 +1,4 @@
-//! A plain kernel VXLAN device is a far node of `link-udp`.
+//! A plain kernel VXLAN device is a far node of `link-udp`, and of `link-vxlan`.
 //!
 //! ```text
 //!  vx0 10.1.0.9 ─ rack ═══ VXLAN, static link ═══ alpha ─ a1 10.1.0.1
@@ -16,7 +16,7 @@ use vreserve_tests::{Client, Format, PAIR, Setup, World, skip, wait};
 
 const RACK: &str = "10.1.0.9";
 
-fn world() -> World {
+fn world(format: Format) -> World {
     World::start(&Setup {
         lab: format!("{PAIR}[[host]]\nname = \"rack\"\n"),
         client: Client::None,
@@ -26,7 +26,7 @@ fn world() -> World {
                 .to_owned(),
         )],
         bare: vec!["rack"],
-        format: Format::Vxlan,
+        format,
         ..Setup::default()
     })
 }
@@ -36,11 +36,27 @@ fn a_kernel_vxlan_device_exchanges_frames_with_guests_of_this_node_and_of_anothe
     if skip::is_skipped("vxlan_peer", &["ethtool", "iperf3", "ping"]) {
         return;
     }
-    let world = world();
+    exchange(&world(Format::Vxlan));
+}
+
+#[test]
+fn a_kernel_vxlan_device_exchanges_frames_with_those_behind_link_vxlan() {
+    if skip::is_skipped("vxlan_peer, link-vxlan", &["ethtool", "iperf3", "ping"]) {
+        return;
+    }
+    let world = world(Format::Device);
+    exchange(&world);
+    for member in ["rack", "a1", "b1"] {
+        assert_eq!(wrong_checksums(&world, member), 0, "at {member}");
+    }
+    assert!(world.counter("alpha", "capture.a1.super_frames_out") > 0, "the guest gets super-frames");
+}
+
+fn exchange(world: &World) {
     // A wire carries no super-frames: no network card hands a tunnel's segments on uncut, but a veth does.
     let uncut = ["tx-udp_tnl-segmentation", "off", "tx-udp_tnl-csum-segmentation", "off"];
     world.exec("rack", &[&["ethtool", "-K", "inet0"], &uncut[..]].concat());
-    make_vxlan(&world);
+    make_vxlan(world);
     let reaches = |from: &str, to: &str| {
         wait::until_true(
             "the kernel's VXLAN device and a guest reach each other",
@@ -61,8 +77,8 @@ fn a_kernel_vxlan_device_exchanges_frames_with_guests_of_this_node_and_of_anothe
 
     let ways = [("a1", "rack", RACK, "vx0"), ("rack", "a1", "10.1.0.1", "eth0"), ("b1", "rack", RACK, "vx0")];
     for (from, to, address, interface) in ways {
-        let meter = Meter::start(&world, to, interface);
-        let _iperf = Iperf::start(&world, from, to, address, 5201, &[]);
+        let meter = Meter::start(world, to, interface);
+        let _iperf = Iperf::start(world, from, to, address, 5201, &[]);
         meter.wait_for(10_000_000);
     }
     assert_eq!(world.counter("alpha", "link.internet.drop_oversized"), 0);
@@ -89,7 +105,7 @@ fn what_a_kernel_vxlan_device_leaves_uncut_arrives_whole_and_with_right_checksum
     if skip::is_skipped("vxlan_peer, uncut", &["iperf3", "ping"]) {
         return;
     }
-    let world = world();
+    let world = world(Format::Vxlan);
     make_vxlan(&world);
     wait::until_true("the kernel's VXLAN device reaches the guest", Duration::from_secs(10), || {
         world.ping_address("rack", "10.1.0.1", 1).is_perfect()

@@ -45,6 +45,14 @@ fn tcp_and_udp_pass_and_a_pair_moves_without_loss_in_clear_text() {
     pass_and_move(Format::Vxlan);
 }
 
+#[test]
+fn tcp_and_udp_pass_and_a_pair_moves_without_loss_over_vxlan_devices() {
+    if skip::is_skipped("workers, link-vxlan", &["iperf3", "ping"]) {
+        return;
+    }
+    pass_and_move(Format::Device);
+}
+
 fn pass_and_move(format: Format) {
     let world = world(format);
     for node in ["hub", "alpha", "beta"] {

@@ -11,11 +11,12 @@ use serde::Deserialize;
 use crate::run;
 
 /// What is built, by package; a plugin's shared object is named after its package.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "vreserve",
     "vreserve-testbed",
     "vreserve-capture-iouring",
     "vreserve-link-udp",
+    "vreserve-link-vxlan",
     "vreserve-infer-vttif",
     "vreserve-adapt-vadapt",
     "vreserve-reserve-odin",

@@ -13,9 +13,9 @@ pub(super) struct NodeFile<'a> {
     pub(super) subject: &'a str,
     /// Where the proxy listens for nodes.
     pub(super) control: SocketAddrV4,
-    /// Where the link's endpoint is, and its wire format.
+    /// Where the link's endpoint is, and lines that say what it is.
     pub(super) bind: SocketAddrV4,
-    pub(super) format: &'a str,
+    pub(super) link: &'a str,
     /// Folder of keys and durable state.
     pub(super) files: &'a Path,
     pub(super) plugins: &'a Path,
@@ -32,7 +32,7 @@ pub(super) struct NodeFile<'a> {
 
 impl NodeFile<'_> {
     pub(super) fn text(&self) -> String {
-        let Self { name, subject, control, bind, format, node, keys, .. } = self;
+        let Self { name, subject, control, bind, link, node, keys, .. } = self;
         let file = |ending: &str| quoted(&self.files.join(format!("{subject}-{name}.{ending}")));
         let place = if *name == A {
             let key = &keys[1];
@@ -46,7 +46,7 @@ impl NodeFile<'_> {
         let mut text = format!(
             "[node]\nname = \"{name}\"\nkey = {}\nstate_dir = {}\nsocket = {}\n{place}\n{node}\n\
              [plugins]\ndirs = [{}]\n\
-             [link.star]\nuse = \"link-udp\"\nbind = \"{bind}\"\nformat = \"{format}\"\n\
+             [link.star]\nbind = \"{bind}\"\n{link}\n\
              [infer.vttif]\nuse = \"infer-vttif\"\n",
             file("key"),
             file("state"),
@@ -80,7 +80,7 @@ mod tests {
             subject: "clear",
             control: SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 7001),
             bind: SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 2), 7001),
-            format: "vxlan",
+            link: "use = \"link-udp\"\nformat = \"vxlan\"",
             files: Path::new("/t/fi\"les"),
             plugins: Path::new("/t/plugins"),
             sockets: Path::new("/run/x"),

@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(2);
 /// Clear text in the format of kernel VXLAN, guests on TAPs, and everything else as it is by default.
 pub(crate) const CLEAR: Variant = Variant {
     name: "clear",
-    format: "vxlan",
+    link: "use = \"link-udp\"\nformat = \"vxlan\"",
     interface: Interface::Absent,
     node: "",
     capture: "",
@@ -32,18 +32,22 @@ pub(crate) const CLEAR: Variant = Variant {
 pub(super) const CLEAR_SLEEP: Variant = Variant { name: "clear-sleep", node: "spin = \"0s\"", ..CLEAR };
 /// Guests on veth pairs.
 const CLEAR_VETH: Variant = Variant { name: "clear-veth", interface: Interface::Veth, ..CLEAR };
+/// The same, by VXLAN devices of the kernel.
+const CLEAR_DEVICE: Variant = Variant { name: "clear-device", link: "use = \"link-vxlan\"", ..CLEAR };
 /// Sealed datagrams.
-pub(crate) const SECURE: Variant = Variant { name: "secure", format: "secure", ..CLEAR };
+pub(crate) const SECURE: Variant =
+    Variant { name: "secure", link: "use = \"link-udp\"\nformat = \"secure\"", ..CLEAR };
 
 /// Measures.
 ///
 /// # Errors
 /// If a baseline fails, or a signal came.
 pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record> {
-    let variants: [(Variant, &[Load]); 4] = [
+    let variants: [(Variant, &[Load]); 5] = [
         (CLEAR, ALL),
         (CLEAR_SLEEP, &[Load::Small, Load::RoundTrip]),
         (CLEAR_VETH, &[Load::Tcp1, Load::Small]),
+        (CLEAR_DEVICE, ALL),
         (SECURE, ALL),
     ];
     let mut versus = Versus::set(options, built, &variants)?;

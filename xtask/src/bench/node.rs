@@ -23,8 +23,8 @@ const FIRST_PORT: u16 = 7000;
 #[derive(Clone, Copy)]
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
-    /// Wire format of the link.
-    pub(crate) format: &'static str,
+    /// Lines for the `[link]` table: the plugin, and its wire format.
+    pub(crate) link: &'static str,
     pub(crate) interface: Interface,
     /// Lines for the `[node]` table.
     pub(crate) node: &'static str,
@@ -112,7 +112,7 @@ pub(crate) fn launch(
             subject,
             control: SocketAddrV4::new(ground.address_of(A), port),
             bind: plan.bind.unwrap_or(SocketAddrV4::new(ground.address_of(node), port)),
-            format: plan.variant.format,
+            link: plan.variant.link,
             files: &ground.files(),
             plugins: &ground.plugins(),
             sockets: &ground.lab().runtime_directory(),

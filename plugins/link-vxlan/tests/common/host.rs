@@ -47,11 +47,10 @@ impl TestLink {
     pub(crate) fn open(netns: &Netns, config: &str) -> Result<Self, Failure> {
         let context = INSTANCES.fetch_add(1, Ordering::Relaxed);
         let open = vreserve_link_vxlan::plugin().open_link();
-        let opened = netns.inside(|| {
+        netns.inside(|| {
             let opened = open(HostContext { table: table(), context }, config.into()).into_result();
             opened.map(|raw| TestLink { raw, context }).map_err(|failure| failure_in(&failure))
-        });
-        opened
+        })
     }
 
     pub(crate) fn info(&self) -> EndpointInfo {
