@@ -34,7 +34,7 @@ fn tcp_and_udp_pass_and_a_pair_moves_without_loss() {
     if skip::is_skipped("workers", &["iperf3", "ping"]) {
         return;
     }
-    pass_and_move(Format::Default);
+    pass_and_move(Format::Default, 2);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn tcp_and_udp_pass_and_a_pair_moves_without_loss_in_clear_text() {
     if skip::is_skipped("workers, vxlan", &["iperf3", "ping"]) {
         return;
     }
-    pass_and_move(Format::Vxlan);
+    pass_and_move(Format::Vxlan, 2);
 }
 
 #[test]
@@ -50,14 +50,15 @@ fn tcp_and_udp_pass_and_a_pair_moves_without_loss_over_vxlan_devices() {
     if skip::is_skipped("workers, link-vxlan", &["iperf3", "ping"]) {
         return;
     }
-    pass_and_move(Format::Device);
+    // Its endpoints have one queue, so the node runs one worker whatever it was told.
+    pass_and_move(Format::Device, 1);
 }
 
-fn pass_and_move(format: Format) {
+fn pass_and_move(format: Format, workers: u32) {
     let world = world(format);
     for node in ["hub", "alpha", "beta"] {
         let status = world.ask(node, &vreserve::api::Request::Status);
-        assert_eq!(status["workers"], 2, "{node}");
+        assert_eq!(status["workers"], workers, "{node}");
     }
     world.assert_reachable("a1", "b1");
     let streams = Iperf::between(&world, "a1", "b1", 5201, &["-P", "4"]);
