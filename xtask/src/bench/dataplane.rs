@@ -31,8 +31,8 @@ pub(crate) const CLEAR: Variant = Variant {
 /// The same, but workers sleep at once when there is nothing to do; by default they look again for a while.
 pub(super) const CLEAR_SLEEP: Variant = Variant { name: "clear-sleep", node: "spin = \"0s\"", ..CLEAR };
 /// Guests on veth pairs.
-const CLEAR_VETH: Variant = Variant { name: "clear-veth", interface: Interface::Veth, ..CLEAR };
-/// The same, by VXLAN devices of the kernel.
+pub(super) const CLEAR_VETH: Variant = Variant { name: "clear-veth", interface: Interface::Veth, ..CLEAR };
+/// By VXLAN devices of the kernel.
 const CLEAR_DEVICE: Variant = Variant { name: "clear-device", link: "use = \"link-vxlan\"", ..CLEAR };
 /// Sealed datagrams.
 pub(crate) const SECURE: Variant =

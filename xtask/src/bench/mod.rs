@@ -8,6 +8,7 @@
 
 mod baseline;
 mod busy;
+mod capture;
 mod churn;
 pub(crate) mod config;
 mod contest;
@@ -47,7 +48,8 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 5] = [
+const SUITES: [(&str, Suite); 6] = [
+    ("capture", Suite::InLab(capture::run)),
     ("dataplane", Suite::InLab(dataplane::run)),
     ("latency", Suite::InLab(latency::run)),
     ("lookup", Suite::Alone(lookup::run)),

@@ -32,7 +32,7 @@ Guests have an MTU of 1450 and know each other's address beforehand. `raw` is a 
 any overlay; `vxlan` is the kernel's VXLAN device, a bridge and a veth pair on each node.\n";
 
 /// What is said of a suite, in the order of the page.
-const SUITES: [(&str, &str); 5] = [
+const SUITES: [(&str, &str); 6] = [
     (
         "dataplane",
         "Guest to guest against kernel VXLAN (1.0). TCP is iperf3, as the receiver counts, four streams being those \
@@ -50,6 +50,11 @@ const SUITES: [(&str, &str); 5] = [
         "latency",
         "Round trips back to back, with a pause of a millisecond before each, and beside a TCP stream that takes \
          what it gets; against kernel VXLAN (1.0).",
+    ),
+    (
+        "capture",
+        "How capture-iouring calls the kernel: a call per frame (plain) or io_uring (ring), for reading, writing or \
+         both, on TAPs and on veth pairs; clear, against kernel VXLAN (1.0).",
     ),
     ("lookup", "The forwarding cache and the rules alone, on one thread."),
     (

@@ -61,8 +61,8 @@ pub struct NodeConfig {
     pub workers: usize,
     /// `pin`: the CPUs that workers stay on; nowhere in particular unless given.
     pub pin: Pin,
-    /// `spin`: how long a worker polls after a frame, at most, before it sleeps; 50 us unless given, 0 s to
-    /// 10 ms; 0 s never polls.
+    /// `spin`: the gaps between frames that a worker polls through instead of sleeping; 50 us unless given, 0 s
+    /// to 10 ms; 0 s never polls.
     pub spin: Duration,
     /// What it is in the star.
     pub role: Role,
