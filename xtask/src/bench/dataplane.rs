@@ -32,7 +32,7 @@ pub(crate) const CLEAR: Variant = Variant {
 pub(super) const CLEAR_SLEEP: Variant = Variant { name: "clear-sleep", node: "spin = \"0s\"", ..CLEAR };
 /// Guests on veth pairs.
 pub(super) const CLEAR_VETH: Variant = Variant { name: "clear-veth", interface: Interface::Veth, ..CLEAR };
-/// By VXLAN devices of the kernel.
+/// The same, by VXLAN devices of the kernel.
 const CLEAR_DEVICE: Variant = Variant { name: "clear-device", link: "use = \"link-vxlan\"", ..CLEAR };
 /// Sealed datagrams.
 pub(crate) const SECURE: Variant =
