@@ -44,8 +44,17 @@ pub(crate) enum Kind {
 pub(crate) struct Flow {
     pub(crate) way: &'static str,
     pub(crate) kind: &'static str,
+    /// Datagrams of one send.
+    pub(crate) per_send: u64,
     #[serde(flatten)]
     pub(crate) tally: Tally,
+}
+
+impl Flow {
+    /// The fewest drops that explain what is lost: a kernel that drops a super-frame counts one.
+    pub(crate) fn least_drops(&self) -> u64 {
+        self.tally.lost.div_ceil(self.per_send)
+    }
 }
 
 impl Kind {
@@ -55,6 +64,13 @@ impl Kind {
         match self {
             Self::Single => "64 to 1400 octets",
             Self::Cut => "10 per send, UDP_SEGMENT",
+        }
+    }
+
+    fn per_send(self) -> u64 {
+        match self {
+            Self::Single => 1,
+            Self::Cut => SEGMENTS as u64,
         }
     }
 
@@ -80,7 +96,7 @@ pub(crate) fn run(talk: &Talk, way: Way, kind: Kind) -> anyhow::Result<Flow> {
     });
     outcome?;
     let tally = track?.tally(sent.into_inner());
-    Ok(Flow { way: way.name(), kind: kind.name(), tally })
+    Ok(Flow { way: way.name(), kind: kind.name(), per_send: kind.per_send(), tally })
 }
 
 fn receiver(port: u16) -> anyhow::Result<UdpSocket> {
