@@ -2,8 +2,8 @@
 //! frame that it gives, what the host says of a frame that it wants sent. Pure.
 
 use vreserve_offload::parse::ETHERNET_HEADER;
-use vreserve_offload::{Offload, OffloadError, Segments};
-use vreserve_sdk::FrameSlot;
+use vreserve_offload::{Offload, OffloadError, Segments, VnetHeader};
+use vreserve_sdk::{FrameSlot, Refusal};
 
 /// More segments than this have fewer than 48 bytes each, the least that TCP of Linux ever sends.
 const MAX_SEGMENTS: usize = 65_535 / 48;
@@ -65,6 +65,26 @@ pub fn check(frame: &[u8], offload: &Offload, frame_max: usize) -> Result<Checke
     }
     let header_len = u16::try_from(first.header_len()).map_err(|_| Unusable::Malformed)?;
     Ok(Checked { offload: Offload { header_len, ..*offload }, frames })
+}
+
+/// Puts the virtio-net header that says `offload` before the frame in a slot.
+///
+/// # Errors
+/// `Malformed` if the slot has no headroom.
+pub fn put_header(slot: &mut FrameSlot<'_>, offload: &Offload) -> Result<(), Unusable> {
+    if !slot.grow_front(VnetHeader::LEN) {
+        return Err(Unusable::Malformed);
+    }
+    slot.frame()[..VnetHeader::LEN].copy_from_slice(&VnetHeader::encode(offload).0);
+    Ok(())
+}
+
+/// Refuses a frame that the host wants sent; `largest_frame` is what the way takes.
+pub fn refuse(slot: &mut FrameSlot<'_>, unusable: Unusable, largest_frame: usize) {
+    match unusable {
+        Unusable::Oversized => slot.refuse_oversized(u32::try_from(largest_frame).unwrap_or(0)),
+        Unusable::Malformed => slot.refuse(Refusal::Malformed),
+    }
 }
 
 /// Puts a VLAN tag back that the kernel took out, and moves the metadata along. The virtio-net header, which has

@@ -4,6 +4,13 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+/// Whether an interface can be known by this name and no other: as the kernel's `dev_valid_name`, printable, and no
+/// pattern for names (`%d`).
+pub fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%');
+    (1..libc::IFNAMSIZ).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(is_plain)
+}
+
 /// A struct ifreq with its name filled in and the rest zero.
 pub fn named(name: &str) -> libc::ifreq {
     // SAFETY: all-zero is a valid value of this plain C struct with a union of plain C types.

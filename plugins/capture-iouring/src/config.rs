@@ -2,10 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use vreserve_packet::ifreq::is_name;
 use vreserve_sdk::Failure;
 
-/// Longest interface name of the kernel (`IFNAMSIZ` less the final zero).
-const NAME_MAX: usize = 15;
 /// Below 68 bytes IPv4 itself does not work (RFC 791); with 14 bytes of header a frame has 65,535 at most.
 const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_521;
 
@@ -108,8 +107,7 @@ impl Config {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let is_legal = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%');
-    if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_legal) || name.starts_with('.') {
+    if !is_name(name) || name.starts_with('.') {
         return Err(Failure::invalid("interface", format!("{name:?} cannot be the name of an interface")));
     }
     Ok(())

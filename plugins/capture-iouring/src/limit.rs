@@ -1,46 +1,38 @@
 //! The largest frame of an interface: known from its MTU, and asked for again when a frame says otherwise.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vreserve_offload::Offload;
 use vreserve_offload::parse::ETHERNET_HEADER;
 use vreserve_packet::ifreq::Interface;
-use vreserve_packet::{Checked, Unusable, check};
+use vreserve_packet::{Checked, MtuWatch, Unusable, check};
 use vreserve_sdk::tracing;
 
 /// A frame may have one VLAN tag beyond what the MTU says.
 const TAG: usize = 4;
 
-/// How often the MTU is asked for though no frame says anything: a smaller one shows in none. Asked only when
-/// traffic pauses, it costs nothing.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-
 /// See the module.
 pub(crate) struct Limit {
-    interface: Interface,
+    watch: MtuWatch,
     mtu: u32,
-    asked_at: Instant,
-    /// The MTU has been asked for in this call: however many frames are too large, one system call.
-    is_asked: bool,
 }
 
 impl Limit {
     /// `mtu` is what the interface said at `now`.
     pub(crate) fn new(interface: Interface, mtu: u32, now: Instant) -> Self {
-        Limit { interface, mtu, asked_at: now, is_asked: false }
+        Limit { watch: MtuWatch::new(interface, now), mtu }
     }
 
     /// To be called when traffic pauses: asks if that was long ago.
     pub(crate) fn poll(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.asked_at) >= ASK_EVERY {
-            self.asked_at = now;
+        if self.watch.is_due(now) {
             self.has_changed();
         }
     }
 
     /// Starts a call.
     pub(crate) fn begin(&mut self) {
-        self.is_asked = false;
+        self.watch.begin();
     }
 
     /// The largest wire frame, tag included.
@@ -58,16 +50,9 @@ impl Limit {
 
     /// Asks for the MTU, unless this call has done so. An interface without a name any more keeps what it had.
     pub(crate) fn has_changed(&mut self) -> bool {
-        if std::mem::replace(&mut self.is_asked, true) {
-            return false;
-        }
-        match self.interface.mtu() {
-            Ok(mtu) if mtu != self.mtu => {
-                tracing::info!(interface = self.interface.name(), from = self.mtu, to = mtu, "MTU changed");
-                self.mtu = mtu;
-                true
-            }
-            _ => false,
-        }
+        let Some(mtu) = self.watch.ask().filter(|mtu| *mtu != self.mtu) else { return false };
+        tracing::info!(interface = self.watch.name(), from = self.mtu, to = mtu, "MTU changed");
+        self.mtu = mtu;
+        true
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use vreserve_offload::{Offload, VnetHeader, checksum};
-use vreserve_packet::Unusable;
+use vreserve_packet::{Unusable, put_header};
 use vreserve_sdk::{Batch, FrameSlot, Refusal, tracing};
 
 use crate::attach::Attachment;
@@ -65,7 +65,7 @@ impl Writer {
         self.written.clear();
         for mut slot in batch.iter_mut() {
             let frames = prepare(&mut slot, self.has_header, limit).unwrap_or_else(|unusable| {
-                refuse_unusable(&mut slot, unusable, limit);
+                vreserve_packet::refuse(&mut slot, unusable, limit.frame_max());
                 0
             });
             self.written.push(Written { frames, result: Cell::new(0) });
@@ -146,10 +146,7 @@ fn prepare(slot: &mut FrameSlot<'_>, has_header: bool, limit: &mut Limit) -> Res
     let offload = Offload::try_from(slot.offload())?;
     let checked = limit.check(slot.frame(), &offload)?;
     if has_header {
-        if !slot.grow_front(VnetHeader::LEN) {
-            return Err(Unusable::Malformed);
-        }
-        slot.frame()[..VnetHeader::LEN].copy_from_slice(&VnetHeader::encode(&checked.offload).0);
+        put_header(slot, &checked.offload)?;
     } else if offload.is_super_frame() {
         // The host was told that offload is not for this interface.
         return Err(Unusable::Oversized);
@@ -158,13 +155,6 @@ fn prepare(slot: &mut FrameSlot<'_>, has_header: bool, limit: &mut Limit) -> Res
         checksum::complete(slot.frame(), start, offset)?;
     }
     Ok(checked.frames)
-}
-
-fn refuse_unusable(slot: &mut FrameSlot<'_>, unusable: Unusable, limit: &Limit) {
-    match unusable {
-        Unusable::Oversized => slot.refuse_oversized(u32::try_from(limit.frame_max()).unwrap_or(0)),
-        Unusable::Malformed => slot.refuse(Refusal::Malformed),
-    }
 }
 
 /// Refuses a frame that the kernel did not take.
@@ -177,7 +167,7 @@ fn refuse(slot: &mut FrameSlot<'_>, kind: Kind, errno: i32, limit: &mut Limit) -
         libc::EIO if kind == Kind::Tap => slot.refuse(Refusal::Down),
         libc::EMSGSIZE => {
             limit.has_changed();
-            refuse_unusable(slot, Unusable::Oversized, limit);
+            vreserve_packet::refuse(slot, Unusable::Oversized, limit.frame_max());
         }
         libc::EINVAL => slot.refuse(Refusal::Malformed),
         libc::ENOBUFS | libc::EAGAIN | libc::ENOMEM => slot.refuse(Refusal::Busy),

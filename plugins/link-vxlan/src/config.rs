@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
+use vreserve_packet::ifreq::is_name;
 use vreserve_sdk::Failure;
 
 /// The port of VXLAN (RFC 7348 §8).
@@ -71,7 +72,7 @@ impl Config {
             return Err(Failure::invalid("mtu", reason));
         }
         match &self.device {
-            Some(device) if !is_device_name(device) => {
+            Some(device) if !is_name(device) => {
                 Err(Failure::invalid("device", format!("{device:?} cannot be the name of a device")))
             }
             _ => Ok(()),
@@ -82,12 +83,6 @@ impl Config {
 /// Whether it can be the address of one node.
 pub(crate) fn is_unicast(ip: Ipv4Addr) -> bool {
     !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast())
-}
-
-/// As the kernel's `dev_valid_name`, and no pattern for names (`%d`).
-fn is_device_name(name: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%');
-    (1..=15).contains(&name.len()) && name != "." && name != ".." && name.chars().all(is_plain)
 }
 
 #[cfg(test)]

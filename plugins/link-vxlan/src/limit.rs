@@ -1,10 +1,10 @@
 //! The largest frame: known from the underlay's MTU, which is asked for again when traffic pauses or a frame is too large.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vreserve_offload::Offload;
 use vreserve_packet::ifreq::Interface;
-use vreserve_packet::{Checked, Unusable, check};
+use vreserve_packet::{Checked, MtuWatch, Unusable, check};
 use vreserve_sdk::tracing;
 
 use crate::config::MTU_RANGE;
@@ -15,19 +15,14 @@ const OUTER: u32 = 20 + 8 + 8;
 const OUTER_AND_ETHERNET: u32 = OUTER + 14;
 /// A far kernel VXLAN device sends a full frame with a VLAN tag that much longer.
 const TAG: usize = 4;
-/// A smaller MTU shows in no frame. Asked only when traffic pauses, it costs nothing.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Limit {
     /// Whom to ask; nobody if the configuration says it.
-    underlay: Option<Interface>,
+    underlay: Option<MtuWatch>,
     device: Interface,
     /// The underlay's.
     mtu: u32,
-    asked_at: Instant,
-    /// The MTU has been asked for in this call: however many frames are too large, one system call.
-    is_asked: bool,
 }
 
 /// The MTU of a VXLAN device on an underlay of this MTU.
@@ -38,7 +33,7 @@ pub(crate) fn device_mtu(underlay: u32) -> u32 {
 impl Limit {
     /// `mtu` is the underlay's at `now`.
     pub(crate) fn new(underlay: Option<Interface>, device: Interface, mtu: u32, now: Instant) -> Self {
-        Limit { underlay, device, mtu, asked_at: now, is_asked: false }
+        Limit { underlay: underlay.map(|interface| MtuWatch::new(interface, now)), device, mtu }
     }
 
     /// The largest frame, Ethernet header included, that one unfragmented datagram can carry.
@@ -48,13 +43,12 @@ impl Limit {
 
     /// Starts a call.
     pub(crate) fn begin(&mut self) {
-        self.is_asked = false;
+        self.underlay.iter_mut().for_each(MtuWatch::begin);
     }
 
     /// To be called when traffic pauses: asks if that was long ago.
     pub(crate) fn poll(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.asked_at) >= ASK_EVERY {
-            self.asked_at = now;
+        if self.underlay.as_mut().is_some_and(|watch| watch.is_due(now)) {
             self.has_changed();
         }
     }
@@ -80,12 +74,8 @@ impl Limit {
 
     /// Asks for the MTU, unless this call has done so. An interface without a name any more keeps what it had.
     pub(crate) fn has_changed(&mut self) -> bool {
-        if std::mem::replace(&mut self.is_asked, true) {
-            return false;
-        }
-        let Some(mtu) = self.underlay.as_ref().and_then(underlay_mtu).filter(|mtu| *mtu != self.mtu) else {
-            return false;
-        };
+        let asked = self.underlay.as_mut().and_then(MtuWatch::ask).and_then(usable);
+        let Some(mtu) = asked.filter(|mtu| *mtu != self.mtu) else { return false };
         if let Err(error) = self.device.set_mtu(device_mtu(mtu)) {
             tracing::warn!(device = self.device.name(), mtu, %error, "the underlay's MTU cannot be followed");
             return false;
@@ -98,6 +88,10 @@ impl Limit {
 
 /// The MTU of an underlay interface, if it has one that IPv4 can use.
 pub(crate) fn underlay_mtu(interface: &Interface) -> Option<u32> {
-    let mtu = interface.mtu().ok()?.min(*MTU_RANGE.end());
+    usable(interface.mtu().ok()?)
+}
+
+fn usable(mtu: u32) -> Option<u32> {
+    let mtu = mtu.min(*MTU_RANGE.end());
     MTU_RANGE.contains(&mtu).then_some(mtu)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use vreserve_offload::{Offload, VnetHeader};
-use vreserve_packet::{BATCH, MarkedSender, Unusable};
+use vreserve_packet::{BATCH, MarkedSender, Unusable, put_header, refuse};
 use vreserve_sdk::{Batch, Counter, FrameSlot, Host, Refusal};
 
 use crate::fars::Fars;
@@ -109,7 +109,7 @@ impl Outgoing {
                     SendError::Fatal => return Err(error),
                     SendError::Oversized => {
                         limit.has_changed();
-                        refuse_oversized(&mut batch.slot(next), limit);
+                        refuse(&mut batch.slot(next), Unusable::Oversized, limit.largest_frame());
                         next += 1;
                     }
                     SendError::Refused(refusal) => {
@@ -131,12 +131,8 @@ fn prepare(slot: &mut FrameSlot<'_>, fars: &Fars, limit: &mut Limit) -> Prepared
     };
     match with_header(slot, limit) {
         Ok(frames) => Prepared { mark, frames: frames as u64 },
-        Err(Unusable::Oversized) => {
-            refuse_oversized(slot, limit);
-            Prepared::default()
-        }
-        Err(Unusable::Malformed) => {
-            slot.refuse(Refusal::Malformed);
+        Err(unusable) => {
+            refuse(slot, unusable, limit.largest_frame());
             Prepared::default()
         }
     }
@@ -145,10 +141,7 @@ fn prepare(slot: &mut FrameSlot<'_>, fars: &Fars, limit: &mut Limit) -> Prepared
 fn with_header(slot: &mut FrameSlot<'_>, limit: &mut Limit) -> Result<usize, Unusable> {
     let offload = Offload::try_from(slot.offload())?;
     let checked = limit.check_out(slot.frame(), &offload)?;
-    if !slot.grow_front(VnetHeader::LEN) {
-        return Err(Unusable::Malformed);
-    }
-    slot.frame()[..VnetHeader::LEN].copy_from_slice(&VnetHeader::encode(&checked.offload).0);
+    put_header(slot, &checked.offload)?;
     Ok(checked.frames)
 }
 
@@ -158,10 +151,6 @@ fn take_back(batch: &mut Batch<'_>, (first, end): (usize, usize), prepared: &[Pr
         let is_cut = batch.slot(index).cut_front(VnetHeader::LEN);
         debug_assert!(is_cut, "it was put there");
     }
-}
-
-fn refuse_oversized(slot: &mut FrameSlot<'_>, limit: &Limit) {
-    slot.refuse_oversized(u32::try_from(limit.largest_frame()).unwrap_or(0));
 }
 
 impl SendError {
