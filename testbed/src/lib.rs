@@ -14,6 +14,6 @@ pub mod units;
 
 pub use error::{Error, Result};
 pub use lab::Lab;
-pub use lab::spec::{Guest, GuestInterface, Host, LabSpec, Network, Role};
+pub use lab::spec::{GUEST_MTU, Guest, GuestInterface, Host, LabSpec, Network, Role};
 pub use mac::Mac;
 pub use units::{BitsPerSecond, Bytes};

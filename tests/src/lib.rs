@@ -22,5 +22,5 @@ mod world;
 pub use binaries::{directory, fixture, program};
 pub use node_config::Keys;
 pub use ping::Ping;
-pub use setup::{Client, Format, PAIR, Setup};
+pub use setup::{Client, Format, PAIR, Setup, pair_on_veth};
 pub use world::World;

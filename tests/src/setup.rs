@@ -103,3 +103,8 @@ name = "beta"
 attach = { omninet = "evanston" }
 guest = [{ name = "b1", address = "10.1.0.2/24" }]
 "#;
+
+/// [`PAIR`] with its guests on veth pairs instead of TAPs.
+pub fn pair_on_veth() -> String {
+    PAIR.replace("/24\" }]\n", "/24\", interface = \"veth\" }]\n")
+}

@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use vreserve_tests::traffic::connect;
-use vreserve_tests::{Client, PAIR, Setup, World, skip};
+use vreserve_tests::{Client, Setup, World, pair_on_veth, skip};
 
 /// Several seconds at the star's rate, thousands of super-frames.
 const OCTETS: usize = 24 << 20;
@@ -21,11 +21,7 @@ fn a_tcp_transfer_between_guests_with_offloads_is_exact_to_the_octet() {
     if skip::is_skipped("capture_veth", &["ping", "ethtool"]) {
         return;
     }
-    let world = World::start(&Setup {
-        lab: PAIR.replace("/24\" }]\n", "/24\", interface = \"veth\" }]\n"),
-        client: Client::None,
-        ..Setup::default()
-    });
+    let world = World::start(&Setup { lab: pair_on_veth(), client: Client::None, ..Setup::default() });
     world.assert_reachable("a1", "b1");
     let offloads = world.exec("a1", &["ethtool", "-k", "eth0"]);
     for offload in ["tcp-segmentation-offload: on", "tx-checksumming: on"] {

@@ -6,8 +6,9 @@
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use vreserve_testbed::GUEST_MTU;
 use vreserve_tests::traffic::{Iperf, Meter};
-use vreserve_tests::{Client, PAIR, Setup, World, skip};
+use vreserve_tests::{Client, Setup, World, pair_on_veth, skip};
 
 /// Enough that it cannot have been under way before.
 const MORE: u64 = 6_000_000;
@@ -17,11 +18,7 @@ fn tcp_goes_on_whatever_becomes_of_the_interface() {
     if skip::is_skipped("interface_changes", &["ethtool", "iperf3", "ping"]) {
         return;
     }
-    let world = World::start(&Setup {
-        lab: PAIR.replace("/24\" }]\n", "/24\", interface = \"veth\" }]\n"),
-        client: Client::None,
-        ..Setup::default()
-    });
+    let world = World::start(&Setup { lab: pair_on_veth(), client: Client::None, ..Setup::default() });
     world.assert_reachable("a1", "b1");
     let mut iperf = Iperf::between(&world, "a1", "b1", 5201, &[]);
     let goes_on = || Meter::start(&world, "b1", "eth0").wait_for(MORE);
@@ -46,8 +43,9 @@ fn tcp_goes_on_whatever_becomes_of_the_interface() {
 fn make_again(world: &World) {
     let namespace = world.lab().spec().namespace("a1");
     let (mac, address) = (world.mac("a1").to_string(), format!("{}/24", world.address("a1")));
-    let pair = ["ip", "link", "add", "vg-a1", "mtu", "1450", "type", "veth", "peer", "name", "eth0"];
-    world.exec("alpha", &[&pair[..], &["mtu", "1450", "netns", &namespace]].concat());
+    let mtu = GUEST_MTU.to_string();
+    let pair = ["ip", "link", "add", "vg-a1", "mtu", &mtu, "type", "veth", "peer", "name", "eth0"];
+    world.exec("alpha", &[&pair[..], &["mtu", &mtu, "netns", &namespace]].concat());
     world.exec("alpha", &["ip", "link", "set", "vg-a1", "up"]);
     world.exec("a1", &["ip", "link", "set", "eth0", "address", &mac, "up"]);
     world.exec("a1", &["ip", "address", "add", &address, "dev", "eth0"]);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use vreserve::api::Request;
 use vreserve_tests::traffic::connect;
-use vreserve_tests::{Client, Format, PAIR, Setup, World, skip};
+use vreserve_tests::{Client, Format, Setup, World, pair_on_veth, skip};
 
 const GUESTS: [(&str, &str, &str); 2] = [("alpha", "a1", "fd00:1::1"), ("beta", "b1", "fd00:1::2")];
 const OCTETS: usize = 4 << 20;
@@ -22,12 +22,8 @@ const FORMATS: [(Format, &str); 2] = [(Format::Default, "1426"), (Format::Vxlan,
 
 /// Two guests with an MTU of 1500 and IPv6 addresses; the daemons know of it.
 fn world(format: Format) -> World {
-    let mut world = World::start(&Setup {
-        lab: PAIR.replace("/24\" }]\n", "/24\", interface = \"veth\" }]\n"),
-        client: Client::None,
-        format,
-        ..Setup::default()
-    });
+    let mut world =
+        World::start(&Setup { lab: pair_on_veth(), client: Client::None, format, ..Setup::default() });
     for (node, guest, address) in GUESTS {
         let port = format!("vg-{guest}");
         world.exec(node, &["ip", "link", "set", &port, "mtu", "1500"]);

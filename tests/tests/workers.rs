@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use vreserve_tests::gauge::Gauge;
 use vreserve_tests::traffic::{Iperf, Meter};
-use vreserve_tests::{Format, PAIR, Setup, World, skip, wait};
+use vreserve_tests::{Format, Setup, World, pair_on_veth, skip, wait};
 
 const TO_LIGHTPATH: Duration = Duration::from_secs(30);
 const TO_RELEASE: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ fn world(format: Format) -> World {
     let adapt = "max_links = 4\nmin_hold = \"2s\"\nrelease_after = \"1s\"\nrelease_below = \"6mbit\"\n";
     World::start(&Setup {
         // The lab's own TAPs have one queue.
-        lab: PAIR.replace("/24\" }]\n", "/24\", interface = \"veth\" }]\n"),
+        lab: pair_on_veth(),
         format,
         adapt: adapt.to_owned(),
         node: "workers = 2\n".to_owned(),
