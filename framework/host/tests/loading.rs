@@ -503,6 +503,7 @@ fn request() -> Request {
         a: "192.0.2.1".to_owned(),
         z: "192.0.2.2".to_owned(),
         rate: BitsPerSecond(1_000),
+        flow: None,
         max_latency: None,
         start_ms: None,
         end_ms: None,

@@ -23,7 +23,7 @@ pub use overlay::{
 };
 pub use rate::{BitsPerSecond, RateParseError};
 pub use reservation::{
-    Capabilities, DataPlane, Observed, Request, RequestKey, ReservationState, UnknownState,
+    Capabilities, Changes, DataPlane, Flow, Observed, Request, RequestKey, ReservationState, UnknownState,
 };
 pub use time::Timestamp;
 pub use topology::{Demand, Pattern, TopologyReport};

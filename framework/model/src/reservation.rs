@@ -36,6 +36,8 @@ pub struct Capabilities {
     pub list: bool,
     /// A reservation can be found by its request key.
     pub find: bool,
+    /// The backend tells of changes by itself (the verb `events`).
+    pub events: bool,
     /// The provider takes the client's id as its own.
     pub client_chosen_id: bool,
     /// Requests are worked off one at a time.
@@ -58,6 +60,18 @@ pub struct Capabilities {
     pub max_concurrent: Option<u32>,
 }
 
+/// The datagrams that a reservation is for, where a provider tells flows apart: those of one link between
+/// the two endpoint addresses of a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// `udp` or `tcp`.
+    pub protocol: String,
+    /// The port that end `a` listens on: the destination port of what `z` sends.
+    pub a_port: u16,
+    /// The port that end `z` listens on: the destination port of what `a` sends.
+    pub z_port: u16,
+}
+
 /// One request for capacity between two endpoint addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -71,6 +85,9 @@ pub struct Request {
     pub z: String,
     /// The capacity in the larger direction.
     pub rate: BitsPerSecond,
+    /// The datagrams it is for; none means all between the two addresses.
+    #[serde(default)]
+    pub flow: Option<Flow>,
     /// The latency bound, if one is asked for.
     #[serde(default)]
     pub max_latency: Option<Duration>,
@@ -176,6 +193,18 @@ pub enum DataPlane {
     Unknown,
 }
 
+/// Changes that a backend tells of by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// What to ask with next time, to get what came after these.
+    pub next: u64,
+    /// Changes may have been missed: everything is to be looked up.
+    #[serde(default)]
+    pub missed: bool,
+    /// The reservations that changed, as they are now.
+    pub observed: Vec<Observed>,
+}
+
 /// What a backend reports of one reservation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
@@ -189,9 +218,15 @@ pub struct Observed {
     /// What the provider itself called the state, for a person.
     #[serde(default)]
     pub native_state: String,
-    /// The endpoints and rate as granted, where known.
+    /// The rate as granted, where known.
     #[serde(default)]
     pub rate: Option<BitsPerSecond>,
+    /// The start as granted, in milliseconds since the Unix epoch, where known.
+    #[serde(default)]
+    pub start_ms: Option<u64>,
+    /// The end as granted, in milliseconds since the Unix epoch, where known.
+    #[serde(default)]
+    pub end_ms: Option<u64>,
     /// The provider's word on the data plane.
     #[serde(default)]
     pub data_plane: DataPlane,

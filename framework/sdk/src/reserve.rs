@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vreserve_model::{Capabilities, Failure, Observed, Request, RequestKey};
+use vreserve_model::{Capabilities, Changes, Failure, Observed, Request, RequestKey};
 
 use crate::Host;
 
@@ -88,12 +88,12 @@ pub trait Reserve: Sized + Send + Sync + 'static {
         Err(unsupported("abort"))
     }
 
-    /// Switches a booked reservation through.
+    /// Switches a booked reservation through, for the flow of the request that it was made with.
     ///
     /// # Errors
     /// `Refused` outside its window.
-    async fn activate(&self, handle: Handle) -> Result<Observed, Failure> {
-        let _ = handle;
+    async fn activate(&self, handle: Handle, request: Request) -> Result<Observed, Failure> {
+        let _ = (handle, request);
         Err(unsupported("activate"))
     }
 
@@ -140,6 +140,18 @@ pub trait Reserve: Sized + Send + Sync + 'static {
     async fn gc(&self, valid: Vec<RequestKey>) -> Result<Vec<RequestKey>, Failure> {
         let _ = valid;
         Err(unsupported("gc"))
+    }
+
+    /// Waits until a reservation of ours changes, or for some seconds, and tells what changed after `since`.
+    ///
+    /// The first call has `since` 0; each later one the `next` of the answer before. A report only wakes the
+    /// host, which looks the reservation up.
+    ///
+    /// # Errors
+    /// `Unavailable` if nobody can say.
+    async fn events(&self, since: u64) -> Result<Changes, Failure> {
+        let _ = since;
+        Err(unsupported("events"))
     }
 
     /// Whether the reservation system can be reached. Asked every few seconds; a backend that does not
@@ -190,7 +202,7 @@ verbs! {
     Commit = "commit",
     /// Takes a [`Handle`], gives null.
     Abort = "abort",
-    /// Takes a [`Handle`], gives an `Observed`.
+    /// Takes a pair of [`Handle`] and `Request`, gives an `Observed`.
     Activate = "activate",
     /// Takes a [`Handle`], gives an `Observed`.
     Deactivate = "deactivate",
@@ -202,6 +214,8 @@ verbs! {
     ListOwned = "list_owned",
     /// Takes a list of `RequestKey`, gives a list of `RequestKey`.
     Gc = "gc",
+    /// Takes a number, gives `Changes`.
+    Events = "events",
     /// Takes null, gives null.
     Health = "health",
 }
@@ -223,7 +237,10 @@ pub async fn dispatch<R: Reserve>(backend: &R, verb: &str, document: &str) -> Re
         Verb::Query => write(backend.query(read(document)?).await?),
         Verb::Commit => write(backend.commit(read(document)?).await?),
         Verb::Abort => write(backend.abort(read(document)?).await?),
-        Verb::Activate => write(backend.activate(read(document)?).await?),
+        Verb::Activate => {
+            let (handle, request) = read(document)?;
+            write(backend.activate(handle, request).await?)
+        }
         Verb::Deactivate => write(backend.deactivate(read(document)?).await?),
         Verb::Modify => {
             let (handle, request) = read(document)?;
@@ -232,6 +249,7 @@ pub async fn dispatch<R: Reserve>(backend: &R, verb: &str, document: &str) -> Re
         Verb::Find => write(backend.find(read(document)?).await?),
         Verb::ListOwned => write(backend.list_owned(read(document)?).await?),
         Verb::Gc => write(backend.gc(read(document)?).await?),
+        Verb::Events => write(backend.events(read(document)?).await?),
         Verb::Health => write(backend.health().await?),
     }
 }

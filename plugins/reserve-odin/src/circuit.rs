@@ -88,6 +88,8 @@ impl Circuit {
             state,
             native_state: self.words.clone(),
             rate: self.path().map(|_| rate),
+            start_ms: None,
+            end_ms: None,
             data_plane: DataPlane::Unknown,
             labels,
         }

@@ -115,6 +115,7 @@ impl Lead {
             a: address(&link.a)?,
             z: address(&link.z)?,
             rate: circuit.rate,
+            flow: None,
             max_latency: None,
             start_ms: None,
             end_ms: None,

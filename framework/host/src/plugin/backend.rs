@@ -1,7 +1,7 @@
 //! The seam to reservation systems, as the lead sees it.
 
 use async_trait::async_trait;
-use vreserve_model::{Capabilities, Failure, Observed, Request, RequestKey};
+use vreserve_model::{Capabilities, Changes, Failure, Observed, Request, RequestKey};
 use vreserve_sdk::Handle;
 
 /// A reservation system. [`ReserveInstance`](super::ReserveInstance) is the one behind a plugin; tests have
@@ -31,8 +31,8 @@ pub trait Backend: Send + Sync {
     /// Drops a hold.
     async fn abort(&self, handle: Handle) -> Result<(), Failure>;
 
-    /// Switches a booked reservation through.
-    async fn activate(&self, handle: Handle) -> Result<Observed, Failure>;
+    /// Switches a booked reservation through, for the flow of the request that it was made with.
+    async fn activate(&self, handle: Handle, request: Request) -> Result<Observed, Failure>;
 
     /// Takes a reservation out of use without giving it back.
     async fn deactivate(&self, handle: Handle) -> Result<Observed, Failure>;
@@ -48,6 +48,9 @@ pub trait Backend: Send + Sync {
 
     /// Cancels every reservation of ours whose key is not in `valid`; returns those cancelled.
     async fn gc(&self, valid: Vec<RequestKey>) -> Result<Vec<RequestKey>, Failure>;
+
+    /// Waits until a reservation changes, or for some seconds; tells what changed after `since`.
+    async fn events(&self, since: u64) -> Result<Changes, Failure>;
 
     /// Whether the reservation system can be reached.
     async fn health(&self) -> Result<(), Failure>;

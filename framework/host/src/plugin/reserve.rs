@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vreserve_abi::PluginRef;
-use vreserve_model::{Capabilities, Failure, Observed, Request, RequestKey};
+use vreserve_model::{Capabilities, Changes, Failure, Observed, Request, RequestKey};
 use vreserve_sdk::{Handle, Verb};
 
 use super::boundary::ReserveCalls;
@@ -86,7 +86,9 @@ async fn contained<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send
 /// The failure of a verb whose answer never came or made no sense.
 fn nobody_knows(verb: Verb, reason: &str) -> Failure {
     match verb {
-        Verb::Query | Verb::Find | Verb::ListOwned | Verb::Health => Failure::unavailable(reason),
+        Verb::Query | Verb::Find | Verb::ListOwned | Verb::Events | Verb::Health => {
+            Failure::unavailable(reason)
+        }
         _ => Failure::unknown_outcome(reason),
     }
 }
@@ -128,8 +130,9 @@ impl Backend for ReserveInstance {
         self.call(Verb::Abort, &handle).await
     }
 
-    async fn activate(&self, handle: Handle) -> Result<Observed, Failure> {
-        self.observe(Verb::Activate, &handle, &handle.key).await
+    async fn activate(&self, handle: Handle, request: Request) -> Result<Observed, Failure> {
+        let key = handle.key.clone();
+        self.observe(Verb::Activate, &(handle, request), &key).await
     }
 
     async fn deactivate(&self, handle: Handle) -> Result<Observed, Failure> {
@@ -153,6 +156,10 @@ impl Backend for ReserveInstance {
 
     async fn gc(&self, valid: Vec<RequestKey>) -> Result<Vec<RequestKey>, Failure> {
         self.call(Verb::Gc, &valid).await
+    }
+
+    async fn events(&self, since: u64) -> Result<Changes, Failure> {
+        self.call(Verb::Events, &since).await
     }
 
     async fn health(&self) -> Result<(), Failure> {

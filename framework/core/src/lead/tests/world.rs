@@ -101,6 +101,8 @@ pub(super) fn observed(key: &RequestKey, state: ReservationState) -> Observed {
         state,
         native_state: state.to_string(),
         rate: None,
+        start_ms: None,
+        end_ms: None,
         data_plane: DataPlane::Unknown,
         labels: BTreeMap::from([("lambda".into(), "2".into())]),
     }
