@@ -144,7 +144,7 @@ impl Lead {
         let names: Vec<_> =
             self.nodes.iter().filter(|(_, n)| lacks(n)).map(|(name, _)| name.clone()).collect();
         for name in &names {
-            let id = LinkId(self.new_id());
+            let id = self.known_stars.remove(name).unwrap_or_else(|| LinkId(self.new_id()));
             if let Some(node) = self.nodes.get_mut(name) {
                 node.star_link = Some(id);
             }
@@ -221,7 +221,7 @@ impl Lead {
         links.sort_by_key(|link| link.id);
         let own_pairs = self.pairs.iter().filter(|(_, pair)| pair.node == name);
         let pairs = own_pairs.filter_map(|(key, pair)| {
-            let link = pair.told?.link();
+            let link = self.circuits.get(&pair.told?)?.link_id;
             Some(PairWay { source: key.source, destination: key.destination, link })
         });
         NodeOverlay {
@@ -256,7 +256,7 @@ impl Lead {
         let far = self.nodes.get(far_node)?;
         let network = &circuit.link.network;
         Some(OverlayLink {
-            id: id.link(),
+            id: circuit.link_id,
             class: LinkClass::Circuit,
             far_node: far_node.into(),
             endpoint: self.nodes.get(name)?.networks.get(network)?.endpoint.clone(),
