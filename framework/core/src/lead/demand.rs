@@ -127,14 +127,18 @@ impl Lead {
         }
     }
 
-    /// True for the end of what was found on record and is to be kept for a while.
+    /// True for the end of what was found on record and is to be kept for a while, and of what is booked, which
+    /// its booking ends.
     fn is_premature(&self, step: &Step) -> bool {
         let id = match step {
             Step::CutBack { pair } => self.pairs.get(pair).and_then(|pair| pair.told),
             Step::Remove { link } => self.circuit_of.get(link).copied(),
             Step::Add { .. } | Step::Move { .. } => None,
         };
-        id.and_then(|id| self.circuits.get(&id)).is_some_and(|circuit| circuit.is_kept(self.now))
+        let is_booked =
+            |circuit: &Circuit| matches!(step, Step::Remove { .. }) && self.booking_of(circuit).is_some();
+        let circuit = id.and_then(|id| self.circuits.get(&id));
+        circuit.is_some_and(|circuit| circuit.is_kept(self.now) || is_booked(circuit))
     }
 
     /// The links that are wanted or set up and not on their way out, and the pairs that were told to use them.

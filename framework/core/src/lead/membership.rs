@@ -187,7 +187,7 @@ impl Lead {
         });
     }
 
-    fn touch_proxy(&mut self) {
+    pub(super) fn touch_proxy(&mut self) {
         if let Some(proxy) = self.proxy.clone() {
             self.touch(&proxy);
         }

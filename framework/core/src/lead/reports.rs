@@ -165,26 +165,28 @@ impl Lead {
         Some(chosen)
     }
 
-    /// The answer to [`Action::CancelOrphan`], which named it by key and the provider's id.
+    /// The answer to [`Action::CancelOrphan`].
     pub fn handle_orphan_cancelled(
         &mut self,
         now: Timestamp,
         network: &str,
         key: &RequestKey,
-        native_id: Option<&str>,
         answer: Result<(), Failure>,
     ) {
         self.advance_clock(now);
-        let key = (network.to_owned(), key.clone(), native_id.map(str::to_owned));
         let back_off = self.config.back_off;
-        match (answer, self.orphans.get_mut(&key)) {
-            (Ok(()), Some(_)) => self.forget_orphan(&key),
-            (Err(failure), Some(orphan)) => {
-                orphan.failures += 1;
-                orphan.is_called = false;
-                orphan.due =
-                    now + back_off.delay(orphan.failures).max(failure.retry_after.unwrap_or_default());
-                orphan.reason = Some(failure.to_string());
+        let is_it = |of: &&OrphanKey, orphan: &Orphan| of.0 == network && of.1 == *key && orphan.is_called;
+        let asked = self.orphans.iter().find(|(of, orphan)| is_it(of, orphan)).map(|(of, _)| of.clone());
+        match (answer, asked) {
+            (Ok(()), Some(key)) => self.forget_orphan(&key),
+            (Err(failure), Some(key)) => {
+                if let Some(orphan) = self.orphans.get_mut(&key) {
+                    orphan.failures += 1;
+                    orphan.is_called = false;
+                    let delay = back_off.delay(orphan.failures).max(failure.retry_after.unwrap_or_default());
+                    orphan.due = self.now + delay;
+                    orphan.reason = Some(failure.to_string());
+                }
             }
             (_, None) => {}
         }
@@ -262,13 +264,22 @@ impl Lead {
         if self.journal_failure.is_some() {
             return;
         }
-        let backends = &self.backends;
-        for ((network, key, native_id), orphan) in &mut self.orphans {
-            if !orphan.is_called && orphan.due <= now && backends.contains_key(network) {
-                orphan.is_called = true;
-                let (network, key, native_id) = (network.clone(), key.clone(), native_id.clone());
-                self.actions.push_back(Action::CancelOrphan { network, key, native_id });
+        let is_due = |key: &OrphanKey, orphan: &Orphan| {
+            !orphan.is_called && orphan.due <= now && self.backends.contains_key(&key.0)
+        };
+        let due: Vec<_> =
+            self.orphans.iter().filter(|(k, o)| is_due(k, o)).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            // The answer names no more than the key: one at a time.
+            let is_same = |(of, orphan): (&OrphanKey, &Orphan)| of.1 == key.1 && orphan.is_called;
+            if self.orphans.iter().any(is_same) {
+                continue;
             }
+            if let Some(orphan) = self.orphans.get_mut(&key) {
+                orphan.is_called = true;
+            }
+            let (network, key, native_id) = key;
+            self.actions.push_back(Action::CancelOrphan { network, key, native_id });
         }
     }
 

@@ -196,7 +196,10 @@ impl Lead {
         circuit.window = (observed.start_ms.or(circuit.window.0), observed.end_ms.or(circuit.window.1));
         circuit.labels.extend(observed.labels);
         (circuit.failed_calls, circuit.look_up) = (0, false);
-        circuit.retry_at = Some(self.next_look(id));
+        let retry_at = self.next_look(id);
+        if let Some(circuit) = self.circuits.get_mut(&id) {
+            circuit.retry_at = Some(retry_at);
+        }
         self.change_state(id, |reservation| step(reservation, reported));
     }
 

@@ -125,8 +125,9 @@ impl Lead {
     /// The star goes on under the identities that it has: a link that is made anew drops what is under way.
     fn keep_star(&mut self, node: &str, links: &[OverlayLink]) {
         let role = self.nodes.get(node).map(|node| node.role);
-        for link in links.iter().filter(|link| link.class == LinkClass::Star && self.is_former(link.id)) {
+        for link in links.iter().filter(|link| link.class == LinkClass::Star) {
             match role {
+                _ if !self.is_former(link.id) => {}
                 Some(NodeRole::Proxy) => self.keep_star_of(&link.far_node, link.id, false),
                 _ if self.proxy.as_ref() == Some(&link.far_node) => self.keep_star_of(node, link.id, true),
                 _ => {}

@@ -61,10 +61,10 @@ fn an_orphan_is_given_back_after_a_grace_and_what_is_not_ours_is_left_alone() {
     assert_eq!(world.lead.orphans().count(), 1);
     assert!(world.orphan_cancels.is_empty());
     world.pass(31 * SECOND);
-    let (key, native_id) = world.orphan_cancels.remove(0);
+    let (key, _) = world.orphan_cancels.remove(0);
     assert_eq!(key.0, "lab-3-17");
     assert!(world.orphan_cancels.is_empty(), "a later lead's and strangers' are left alone");
-    world.lead.handle_orphan_cancelled(world.now, NET, &key, native_id.as_deref(), Ok(()));
+    world.lead.handle_orphan_cancelled(world.now, NET, &key, Ok(()));
     assert_eq!(world.lead.orphans().count(), 0);
     assert_eq!(world.phases(), [Phase::Carrying]);
 }
