@@ -225,6 +225,7 @@ impl Lead {
             }
             if is_open {
                 self.publish(Event::BookingOpened { booking: id });
+                circuit.into_iter().for_each(|circuit| self.call_at_once(circuit));
             }
             self.goal = self.with_bookings(self.planned.clone());
         }

@@ -10,6 +10,7 @@ use vreserve_model::{BitsPerSecond, Request, RequestKey, ReservationState, Times
 use super::resizing::Resizing;
 use super::{BookingId, CircuitName, CircuitRecord, ProbeOutcome};
 use crate::ids::LinkId;
+use crate::overlay::OverlayLink;
 use crate::plan::LinkKey;
 use crate::reservation::{Flow, Reservation};
 
@@ -180,6 +181,8 @@ pub(super) struct Circuit {
     pub(super) is_doomed: bool,
     /// Found on record: not dropped before, though nobody may want it yet.
     pub(super) kept_until: Option<Timestamp>,
+    /// The link as ends of a restored circuit say they have it: so it stays while the other end is not back.
+    pub(super) present: BTreeMap<String, OverlayLink>,
     /// The booking it is for.
     pub(super) booking: Option<BookingId>,
     /// The circuit whose link it is to take over, being larger.
@@ -237,6 +240,7 @@ impl Circuit {
             phase: Phase::Wanted,
             is_doomed: false,
             kept_until: None,
+            present: BTreeMap::new(),
             booking: None,
             replaces: None,
             reservation: Reservation::new(Flow::Stepwise),

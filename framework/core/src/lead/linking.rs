@@ -112,7 +112,9 @@ impl Lead {
         if self.drop_unwanted_link(id) {
             return true;
         }
-        if !self.have_ends_applied(id) {
+        let link = self.circuits.get(&id).map(|circuit| circuit.link.clone());
+        let are_there = link.is_some_and(|link| link.ends().iter().all(|end| self.nodes.contains_key(*end)));
+        if !are_there || !self.have_ends_applied(id) {
             return self.fail_if_overdue(id, "the ends did not set up the link in time");
         }
         let deadline = self.now + self.config.patience.probing;

@@ -222,14 +222,11 @@ impl Lead {
         let own_pairs = self.pairs.iter().filter(|(_, pair)| pair.node == name);
         let pairs = own_pairs.filter_map(|(key, pair)| {
             let link = self.circuits.get(&pair.told?)?.link_id;
+            links.iter().find(|own| own.id == link)?;
             Some(PairWay { source: key.source, destination: key.destination, link })
         });
-        NodeOverlay {
-            revision: node.revision,
-            links,
-            pairs: pairs.collect(),
-            guests: self.directory_of(name, node),
-        }
+        let pairs = pairs.collect();
+        NodeOverlay { revision: node.revision, links, pairs, guests: self.directory_of(name, node) }
     }
 
     fn star_links(&self, name: &str, node: &Node) -> Vec<OverlayLink> {
@@ -253,7 +250,7 @@ impl Lead {
     fn circuit_link(&self, id: CircuitId, name: &str) -> Option<OverlayLink> {
         let circuit = self.circuits.get(&id).filter(|circuit| circuit.phase.has_link())?;
         let far_node = circuit.link.far_end(name)?;
-        let far = self.nodes.get(far_node)?;
+        let Some(far) = self.nodes.get(far_node) else { return circuit.present.get(name).cloned() };
         let network = &circuit.link.network;
         Some(OverlayLink {
             id: circuit.link_id,

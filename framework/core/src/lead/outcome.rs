@@ -147,6 +147,7 @@ impl Lead {
             return false;
         }
         circuit.kept_until = None;
+        circuit.present.clear();
         let missing = circuit.link.ends().into_iter().find(|end| !self.nodes.contains_key(*end));
         let reason = missing.map(|end| format!("{end} has not come back"));
         if let (Some(reason), true) = (reason, circuit.phase.has_link()) {

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use vreserve_model::{
-    BitsPerSecond, Capabilities, DataPlane, Failure, FailureKind, Observed, Request, RequestKey,
-    ReservationState, Timestamp,
+    BitsPerSecond, Capabilities, DataPlane, Failure, FailureKind, Flow as Datagrams, Observed, Request,
+    RequestKey, ReservationState, Timestamp,
 };
 
 use super::circuit::{Age, Circuit, Verb};
@@ -128,7 +128,11 @@ impl Lead {
             a: a.bare_address(),
             z: z.bare_address(),
             rate: circuit.rate,
-            flow: None,
+            flow: a.port().zip(z.port()).map(|(a_port, z_port)| Datagrams {
+                protocol: "udp".into(),
+                a_port,
+                z_port,
+            }),
             max_latency: None,
             start_ms: window.map(|booking| booking.start_ms),
             end_ms: window.map(|booking| booking.end_ms),

@@ -130,6 +130,7 @@ impl Lead {
                 _ if !self.is_former(link.id) => {}
                 Some(NodeRole::Proxy) => self.keep_star_of(&link.far_node, link.id, false),
                 _ if self.proxy.as_ref() == Some(&link.far_node) => self.keep_star_of(node, link.id, true),
+                _ if self.proxy.is_none() => drop(self.known_stars.insert(node.into(), link.id)),
                 _ => {}
             }
         }
@@ -188,13 +189,19 @@ impl Lead {
         }
     }
 
-    /// A node that has come back without the link of a restored circuit has to make it again.
+    /// A node that has come back without the link of a restored circuit has to make it again, and so has one
+    /// that meets such an end.
     fn relink_lost(&mut self, node: &str, links: &[OverlayLink]) {
+        let now = self.now;
+        let is_restored = |c: &&mut Circuit| c.is_kept(now) && c.link.far_end(node).is_some();
+        for circuit in self.circuits.values_mut().filter(is_restored) {
+            let own = links.iter().find(|link| link.id == circuit.link_id);
+            circuit.present.extend(own.map(|link| (node.to_owned(), link.clone())));
+        }
         let is_lost = |circuit: &&Circuit| {
-            circuit.phase.takes_pairs()
-                && circuit.is_kept(self.now)
-                && circuit.link.far_end(node).is_some()
-                && !links.iter().any(|link| link.id == circuit.link_id)
+            let lacks = circuit.phase.takes_pairs() && !circuit.present.contains_key(node);
+            let is_hit = lacks || circuit.phase == Phase::Linking;
+            is_hit && circuit.is_kept(now) && circuit.link.far_end(node).is_some()
         };
         let lost: Vec<_> = self.circuits.values().filter(is_lost).map(|circuit| circuit.id).collect();
         for id in lost {

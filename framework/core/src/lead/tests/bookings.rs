@@ -56,7 +56,7 @@ fn where_the_backend_can_a_booking_is_asked_for_at_once_used_in_its_window_and_g
     world.answer_step(Ok(ReservationState::Active));
     assert_eq!((world.pairs_at("n1").len(), world.pairs_at("n2").len()), (1, 1));
     assert_eq!(world.lead.calendar()[0].phase, Some(BookingPhase::Open));
-    world.pass(56 * SECOND);
+    world.pass(58 * SECOND);
     assert!(world.pairs_at("n1").is_empty(), "off it before the provider takes it away");
     assert_eq!(world.open_steps(), ["deactivate"]);
     world.answer_step(Ok(ReservationState::Booked));

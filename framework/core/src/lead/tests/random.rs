@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vreserve_model::{BitsPerSecond, Capabilities, Failure, RequestKey, ReservationState};
+use vreserve_model::{
+    BitsPerSecond, Capabilities, Changes, Failure, RequestKey, ReservationState, Timestamp,
+};
 
 use super::world::*;
 use crate::lead::*;
@@ -20,7 +22,9 @@ struct Chaos {
     world: World,
     capabilities: Capabilities,
     held: BTreeMap<RequestKey, ReservationState>,
-    /// Requests of a dead lead that may yet take effect, with the link they are for.
+    /// Since when the provider has held what was not committed.
+    holds: BTreeMap<RequestKey, Timestamp>,
+    /// Requests of a dead lead that may yet take effect.
     adrift: BTreeSet<RequestKey>,
     /// What took effect when nobody waited for it any more: only a list shows it.
     late: BTreeSet<RequestKey>,
@@ -42,14 +46,14 @@ impl Chaos {
         world.lead.handle_clock(world.now, world.wall());
         world.auto = Auto { submit: false, cancel: false, apply: false, probe: false, switch: false };
         world.run();
-        let (held, adrift, late) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Chaos { world, capabilities, held, adrift, late }
+        let (held, holds) = (BTreeMap::new(), BTreeMap::new());
+        Chaos { world, capabilities, held, holds, adrift: BTreeSet::new(), late: BTreeSet::new() }
     }
 
     fn step(&mut self, what: u8, which: u8, how: u8) {
         self.show_list();
         match what % 22 {
-            0 => self.pass(Duration::from_millis(u64::from(how) * 40)),
+            0 => self.world.pass(Duration::from_millis(u64::from(how) * 40)),
             1 | 2 => self.want(which, how),
             3 | 4 => self.submit(how),
             5 => self.cancel(how),
@@ -70,18 +74,18 @@ impl Chaos {
         self.check();
     }
 
-    /// What a list shows is what is held.
+    /// A provider drops holds when their time is over; what a list shows is what is held.
     fn show_list(&mut self) {
+        let now = self.world.now;
+        for key in self.held.iter().filter(|(_, s)| **s == ReservationState::Held).map(|(key, _)| key) {
+            self.holds.entry(key.clone()).or_insert(now);
+        }
+        let holds = &self.holds;
+        self.held.retain(|key, state| {
+            *state != ReservationState::Held || now.since(holds[key]) < Duration::from_secs(9)
+        });
         let held = self.held.iter().map(|(key, state)| observed(key, *state));
         self.world.listed = Some(held.collect());
-    }
-
-    /// A provider drops holds when their time is over.
-    fn pass(&mut self, time: Duration) {
-        self.world.pass(time);
-        if time > Duration::from_secs(9) {
-            self.held.retain(|_, state| *state != ReservationState::Held);
-        }
     }
 
     fn want(&mut self, which: u8, how: u8) {
@@ -315,12 +319,8 @@ impl Chaos {
             2 => lead.handle_switched(now, "n2", u64::from(how), &[]),
             3 if !is_due(lead) => lead.handle_committed(now, id, seen()),
             4 if !is_due(lead) => lead.handle_modified(now, id, seen()),
-            5 => lead.tick(vreserve_model::Timestamp::ZERO),
-            6 => lead.handle_changes(
-                now,
-                NET,
-                &vreserve_model::Changes { next: 1, missed: true, observed: vec![] },
-            ),
+            5 => lead.tick(Timestamp::ZERO),
+            6 => lead.handle_changes(now, NET, &Changes { next: 1, missed: true, observed: vec![] }),
             _ => lead.handle_link_state(now, "hub", id.link(), true),
         }
     }
@@ -338,7 +338,11 @@ impl Chaos {
             *links.entry(circuit.link).or_default() += 1;
         }
         assert!(links.values().all(|count| *count == 1), "one link between the same ends");
-        for key in self.held.keys().filter(|key| !self.late.contains(*key)) {
+        // A hold runs out by itself, and what nobody waited for is found by the list.
+        let counts = |(key, state): &(&RequestKey, &ReservationState)| {
+            **state != ReservationState::Held && !self.late.contains(*key)
+        };
+        for (key, _) in self.held.iter().filter(counts) {
             let known = self.world.lead.circuits().any(|circuit| circuit.key.as_ref() == Some(key));
             assert!(known, "{key} is held and forgotten");
         }
