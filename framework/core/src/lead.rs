@@ -83,6 +83,7 @@ pub struct Lead {
     /// The wall clock when it was told last.
     wall: Option<(Timestamp, u64)>,
     journal_failure: Option<String>,
+    is_stopping: bool,
     /// Records of a newer version than ours.
     left_alone: Vec<Record>,
     /// Star links that the proxy had before this lead, by the far node.
@@ -124,6 +125,7 @@ impl Lead {
             orphans: BTreeMap::new(),
             wall: None,
             journal_failure: None,
+            is_stopping: false,
             left_alone: Vec::new(),
             known_stars: BTreeMap::new(),
             bookings: BTreeMap::new(),

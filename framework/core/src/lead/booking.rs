@@ -232,10 +232,14 @@ impl Lead {
         if is_over && circuit.is_none() {
             self.close_booking(id);
             changed = true;
-        } else if !is_over && circuit.is_none() && is_due && may_ask && self.journal_failure.is_none() {
+        } else if !is_over && circuit.is_none() && is_due && may_ask && self.may_ask() {
             changed |= self.want_booked(id);
         }
         changed
+    }
+
+    fn may_ask(&self) -> bool {
+        self.journal_failure.is_none() && !self.is_stopping
     }
 
     fn want_booked(&mut self, id: BookingId) -> bool {
