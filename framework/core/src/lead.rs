@@ -14,7 +14,7 @@
 //! - what a backend may hold for us is carried, looked up or cancelled until it says that it is gone.
 //!
 //! The modules follow the way of a circuit: `membership` and `demand` (what is there, what is wanted),
-//! `booking`, `budget`, `reserving`, `stepping`, `linking`, `switching`, `resizing`, then `outcome` (failure
+//! `booking`, `windows`, `budget`, `reserving`, `stepping`, `linking`, `switching`, `resizing`, then `outcome` (failure
 //! and the end). `record`, `journalling` and `restoring` carry it over a restart, `reports` compares it with
 //! what backends hold; `view` and `calendar` show it all.
 
@@ -38,7 +38,9 @@ mod resizing;
 mod restoring;
 mod stepping;
 mod switching;
+mod verb;
 mod view;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

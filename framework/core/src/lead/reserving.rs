@@ -11,8 +11,9 @@ use vreserve_model::{
     RequestKey, ReservationState, Timestamp,
 };
 
-use super::circuit::{Age, Circuit, Verb};
+use super::circuit::{Age, Circuit};
 use super::outcome::Cause;
+use super::verb::Verb;
 use super::{Action, CircuitId, Event, Lead, Phase};
 use crate::reservation::{Flow, IllegalTransition, Reservation, ReservationEvent};
 
