@@ -182,6 +182,8 @@ fn lead_shell(
     let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
+    let budgets = config.reserves.iter().map(|reserve| (reserve.network.clone(), reserve.budget));
+    settings.budgets = budgets.collect();
     Ok(LeadShell {
         lead: Lead::new(settings),
         infer: parts.infer,
