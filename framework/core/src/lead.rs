@@ -17,15 +17,22 @@
 //! `reserving`, `linking`, `switching`, then `outcome` (failure and the end); `view` shows it all.
 
 mod action;
+mod booking;
 mod circuit;
 mod config;
 mod demand;
 mod event;
 mod guests;
+mod journalling;
 mod linking;
 mod membership;
 mod outcome;
+mod record;
+mod reports;
 mod reserving;
+mod resizing;
+mod restoring;
+mod stepping;
 mod switching;
 mod view;
 
@@ -33,10 +40,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use vreserve_model::{Capabilities, Timestamp, TopologyReport};
 
-pub use action::{Action, Attachment, NodeDescription, NodeRole, PairOutcome, ProbeOutcome};
+pub use action::{Action, Attachment, Call, NodeDescription, NodeRole, PairOutcome, ProbeOutcome};
+pub use booking::{Booking, BookingError, BookingId, BookingPhase, BookingWish, CalendarEntry};
 pub use circuit::{CircuitId, Phase, PhaseTimes};
 pub use config::{BackOff, LeadConfig, Patience};
 pub use event::{CircuitName, Event};
+pub use record::{CircuitRecord, Record, RecordBody, RecordedPair, Stage};
+pub use reports::OrphanStatus;
 pub use view::{CircuitStatus, NodeStatus};
 
 use crate::plan::{Layout, LinkKey, PairKey};

@@ -116,18 +116,18 @@ pub struct PhaseTimes {
 
 /// A call to a backend that has not been answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum Verb {
     Submit,
     Cancel,
     Find,
 }
 
-impl Call {
+impl Verb {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Call::Submit => "submit",
-            Call::Cancel => "cancel",
-            Call::Find => "find",
+            Verb::Submit => "submit",
+            Verb::Cancel => "cancel",
+            Verb::Find => "find",
         }
     }
 }
@@ -147,7 +147,7 @@ pub(super) struct Circuit {
     pub(super) native_id: Option<String>,
     pub(super) native_state: String,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) call: Option<Call>,
+    pub(super) call: Option<Verb>,
     /// Not before this time is the backend called again.
     pub(super) retry_at: Option<Timestamp>,
     pub(super) failed_calls: u32,

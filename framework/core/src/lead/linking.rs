@@ -44,6 +44,18 @@ impl Lead {
         self.settle();
     }
 
+    /// A node finds that a link no longer carries what it should: loss, delay or rate out of bounds. Pairs
+    /// on a circuit go to the star at once, and the circuit is given back and asked for anew.
+    pub fn handle_degraded(&mut self, now: Timestamp, node: &str, link: LinkId, reason: &str) {
+        self.advance_clock(now);
+        let id = CircuitId(link.0);
+        let circuit = self.circuits.get(&id).filter(|circuit| circuit.link.far_end(node).is_some());
+        if circuit.is_some_and(|circuit| circuit.phase.takes_pairs()) {
+            self.fail(id, &format!("degraded at {node}: {reason}"), Cause::Other);
+        }
+        self.settle();
+    }
+
     pub(super) fn start_linking(&mut self, id: CircuitId) {
         let Some(circuit) = self.circuits.get_mut(&id) else { return };
         circuit.times.active_at = Some(self.now);

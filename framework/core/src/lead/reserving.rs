@@ -10,16 +10,16 @@ use vreserve_model::{
     Timestamp,
 };
 
-use super::circuit::{Call, Circuit};
+use super::circuit::{Circuit, Verb};
 use super::outcome::Cause;
-use super::{Action, CircuitId, Event, Lead, Phase};
+use super::{Action, Call, CircuitId, Event, Lead, Phase};
 use crate::reservation::{Flow, IllegalTransition, Reservation, ReservationEvent};
 
 impl Lead {
     /// The backend has answered a submit.
     pub fn handle_submitted(&mut self, now: Timestamp, id: CircuitId, answer: Result<Observed, Failure>) {
         self.advance_clock(now);
-        if !self.take_answer(id, Call::Submit) {
+        if !self.take_answer(id, Verb::Submit) {
             let granted = answer.as_ref().map(|seen| seen.native_id.clone().unwrap_or_default());
             self.publish(Event::StrayAnswer { circuit: id, answer: format!("submit: {granted:?}") });
         } else {
@@ -34,27 +34,27 @@ impl Lead {
     /// The backend has answered a cancel; yes means that it holds nothing any more.
     pub fn handle_cancelled(&mut self, now: Timestamp, id: CircuitId, answer: Result<(), Failure>) {
         self.advance_clock(now);
-        if !self.take_answer(id, Call::Cancel) {
+        if !self.take_answer(id, Verb::Cancel) {
             self.publish(Event::StrayAnswer { circuit: id, answer: format!("cancel: {answer:?}") });
         } else {
             match answer {
                 Ok(()) => self.apply(id, ReservationEvent::Cancelled),
                 Err(failure) => {
                     self.apply(id, ReservationEvent::OutcomeUnknown);
-                    self.call_failed(id, Call::Cancel, failure);
+                    self.call_failed(id, Verb::Cancel, failure);
                 }
             }
         }
         self.settle();
     }
 
-    /// What the backend holds under a circuit's key: the answer to a find, or its own report of a change. A
-    /// report that crosses another call is left to that call's answer.
-    pub fn handle_found(&mut self, now: Timestamp, id: CircuitId, answer: Result<Option<Observed>, Failure>) {
+    /// What the backend holds under a circuit's key: the answer to a find. More than one means that the
+    /// request was doubled: all but one are given back.
+    pub fn handle_found(&mut self, now: Timestamp, id: CircuitId, answer: Result<Vec<Observed>, Failure>) {
         self.advance_clock(now);
         let circuit = self.circuits.get(&id).filter(|circuit| circuit.phase != Phase::Wanted);
         match circuit.map(|circuit| circuit.call) {
-            Some(None | Some(Call::Find)) => self.found(id, answer),
+            Some(None | Some(Verb::Find)) => self.found(id, answer.map(|found| found.into_iter().next())),
             Some(_) => {}
             None => self.publish(Event::StrayAnswer { circuit: id, answer: "find".into() }),
         }
@@ -62,7 +62,7 @@ impl Lead {
     }
 
     fn found(&mut self, id: CircuitId, answer: Result<Option<Observed>, Failure>) {
-        self.take_answer(id, Call::Find);
+        self.take_answer(id, Verb::Find);
         match answer {
             Ok(Some(observed)) => {
                 let is_down = observed.data_plane == DataPlane::Down;
@@ -72,7 +72,7 @@ impl Lead {
                 }
             }
             Ok(None) => self.apply(id, ReservationEvent::Gone),
-            Err(failure) => self.call_failed(id, Call::Find, failure),
+            Err(failure) => self.call_failed(id, Verb::Find, failure),
         }
     }
 
@@ -93,7 +93,7 @@ impl Lead {
         let Some(circuit) = self.circuits.get_mut(&id) else { return false };
         circuit.reservation = Reservation::new(flow);
         circuit.phase = Phase::Reserving;
-        circuit.call = Some(Call::Submit);
+        circuit.call = Some(Verb::Submit);
         circuit.times.submitted_at = Some(self.now);
         circuit.request = Some(request.key.clone());
         let (name, network) = (circuit.name(), circuit.link.network.clone());
@@ -123,10 +123,10 @@ impl Lead {
     }
 
     pub(super) fn is_submitting(&self, network: &str) -> bool {
-        self.circuits.values().any(|c| c.link.network == network && c.call == Some(Call::Submit))
+        self.circuits.values().any(|c| c.link.network == network && c.call == Some(Verb::Submit))
     }
 
-    fn take_answer(&mut self, id: CircuitId, call: Call) -> bool {
+    fn take_answer(&mut self, id: CircuitId, call: Verb) -> bool {
         let circuit = self.circuits.get_mut(&id).filter(|circuit| circuit.call == Some(call));
         circuit.map(|circuit| circuit.call = None).is_some()
     }
@@ -154,7 +154,7 @@ impl Lead {
         }
     }
 
-    fn call_failed(&mut self, id: CircuitId, call: Call, failure: Failure) {
+    fn call_failed(&mut self, id: CircuitId, call: Verb, failure: Failure) {
         let back_off = self.config.back_off;
         let Some(circuit) = self.circuits.get_mut(&id) else { return };
         circuit.failed_calls += 1;
@@ -264,19 +264,19 @@ impl Lead {
         };
         use ReservationState::{Activating, Booked, Submitted, Unknown};
         let call = match (circuit.phase, circuit.state()) {
-            (_, Unknown) | (Phase::Reserving, Booked | Activating) => Call::Find,
-            (Phase::Releasing, state) if state.may_hold_capacity() && state != Submitted => Call::Cancel,
+            (_, Unknown) | (Phase::Reserving, Booked | Activating) => Verb::Find,
+            (Phase::Releasing, state) if state.may_hold_capacity() && state != Submitted => Verb::Cancel,
             _ => return false,
         };
         circuit.call = Some(call);
         circuit.retry_at = None;
-        let network = circuit.link.network.clone();
-        if call == Call::Find {
-            self.actions.push_back(Action::Find { circuit: id, network, key });
+        let (network, native_id) = (circuit.link.network.clone(), circuit.native_id.clone());
+        let named = Call { circuit: id, network, key, native_id };
+        if call == Verb::Find {
+            self.actions.push_back(Action::Find(named));
         } else {
-            let native_id = circuit.native_id.clone();
             self.apply(id, ReservationEvent::Cancel);
-            self.actions.push_back(Action::Cancel { circuit: id, network, key, native_id });
+            self.actions.push_back(Action::Cancel(named));
         }
         true
     }

@@ -198,13 +198,14 @@ impl World {
                     self.answer_submit(ReservationState::Active);
                 }
             }
-            Action::Cancel { circuit, network, key, native_id } => {
+            Action::Cancel(Call { circuit, network, key, native_id }) => {
                 self.cancels.push((circuit, network, key, native_id));
                 if self.auto.cancel {
                     self.answer_cancel(Ok(()));
                 }
             }
-            Action::Find { circuit, network, key } => self.finds.push((circuit, network, key)),
+            Action::Find(Call { circuit, network, key, .. }) => self.finds.push((circuit, network, key)),
+            other => panic!("nobody expects {other:?}"),
             Action::Probe { circuit, link, .. } => {
                 assert_eq!(link, circuit.link());
                 self.probes.push(circuit);
@@ -242,7 +243,7 @@ impl World {
 
     pub(super) fn answer_find(&mut self, answer: Result<Option<ReservationState>, Failure>) {
         let (id, _, key) = self.finds.remove(0);
-        let answer = answer.map(|state| state.map(|state| observed(&key, state)));
+        let answer = answer.map(|state| state.map(|state| observed(&key, state)).into_iter().collect());
         self.lead.handle_found(self.now, id, answer);
         self.run();
     }
