@@ -5,8 +5,8 @@
 //! and [`FailingStore`] makes any other fail as disks do.
 
 mod failing;
+mod file;
 mod memory;
-mod redb;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,8 +14,8 @@ use std::error::Error;
 use thiserror::Error;
 
 pub use self::failing::{FailingStore, Fault, Faults};
+pub use self::file::RedbStore;
 pub use self::memory::MemoryStore;
-pub use self::redb::RedbStore;
 
 /// One change of what is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use redb::{DatabaseError, StorageBackend};
 
-use super::redb::{builder, prepare};
+use super::file::{builder, prepare};
 use super::*;
 
 fn put(key: &str, value: &str) -> Change {
@@ -77,7 +77,7 @@ fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
     {
         let database = builder().open(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        let meta = ::redb::TableDefinition::<&str, u64>::new("meta");
+        let meta = redb::TableDefinition::<&str, u64>::new("meta");
         transaction.open_table(meta).unwrap().insert("schema", 2).unwrap();
         transaction.commit().unwrap();
     }

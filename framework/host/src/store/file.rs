@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Builder, Database, Durability, Error, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{Change, Store, StoreError, reason};
@@ -173,7 +174,7 @@ fn make(path: &Path) -> Result<(), Error> {
     let fresh = path.with_extension("new");
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    prepare(&builder().create_file(file)?)?;
+    prepare(&builder().create_with_backend(FileBackend::new(file)?)?)?;
     fs::rename(&fresh, path)?;
     Ok(File::open(dir)?.sync_all()?)
 }
