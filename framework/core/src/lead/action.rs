@@ -42,6 +42,16 @@ impl Attachment {
             _ => self.address.clone(),
         }
     }
+
+    /// The port of the address, if it has one: by it a reservation system tells the link's datagrams from
+    /// others between the same two addresses.
+    pub fn port(&self) -> Option<u16> {
+        if let Ok(socket) = self.address.parse::<SocketAddr>() {
+            return Some(socket.port());
+        }
+        let (host, port) = self.address.split_once(':')?;
+        port.parse().ok().filter(|_| !host.is_empty())
+    }
 }
 
 /// A node as it joins.

@@ -5,9 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use vreserve_model::{BitsPerSecond, RequestKey, ReservationState, Timestamp};
+use vreserve_model::{BitsPerSecond, MacAddr, RequestKey, Timestamp};
 
-use super::{CircuitId, Lead};
+use super::circuit::Circuit;
+use super::outcome::Setback;
+use super::{CircuitId, Event, Lead};
+use crate::plan::{Layout, LinkKey, PairKey, PlannedLink, Way};
+
+/// Pairs of one booking between nodes: more stay on the star.
+const PAIRS: usize = 1024;
 
 /// One booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,8 +42,8 @@ pub struct BookingWish {
 pub struct Booking {
     /// Its identity.
     pub id: BookingId,
-    /// The ends by node name and the network, in the order of [`LinkKey`](crate::plan::LinkKey).
-    pub link: crate::plan::LinkKey,
+    /// The ends by node name, and the network.
+    pub link: LinkKey,
     /// The wish, with the start filled in.
     pub wish: BookingWish,
     /// When the window opens, in milliseconds since the Unix epoch.
@@ -73,66 +79,64 @@ pub enum BookingError {
     UnknownBooking(BookingId),
 }
 
-/// Where a booking stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BookingPhase {
-    /// On record; the backend is asked when the time has come.
-    Waiting,
-    /// The backend has been asked, and has not promised yet.
-    Asked,
-    /// Promised by the backend.
-    Booked,
-    /// The window is open.
-    Open,
-    /// Being given back.
-    Ending,
-}
-
-/// One line of the calendar.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CalendarEntry {
-    /// The booking; none for a circuit that the planner wants.
-    pub booking: Option<BookingId>,
-    /// The circuit that is, or was last, asked for.
-    pub circuit: Option<CircuitId>,
-    /// The key it was asked for under.
-    pub key: Option<RequestKey>,
-    /// What an operator named as the ends; for the planner's circuits the nodes.
-    pub from: String,
-    /// See `from`.
-    pub to: String,
-    /// The ends by node name, and the network.
-    #[serde(flatten)]
-    pub link: crate::plan::LinkKey,
-    /// The rate.
-    pub rate: BitsPerSecond,
-    /// When it begins, in milliseconds since the Unix epoch; none if it has no window.
-    pub start_ms: Option<u64>,
-    /// When it ends; none means until nobody wants it.
-    pub end_ms: Option<u64>,
-    /// Where a booking stands; none for the planner's circuits.
-    pub phase: Option<BookingPhase>,
-    /// Where the reservation stands.
-    pub state: Option<ReservationState>,
-    /// Why there is none yet, in one line.
-    pub reason: Option<String>,
-}
-
 impl std::fmt::Display for BookingId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0)
     }
 }
 
+/// A booking, and what has come of it.
+#[derive(Clone, Debug)]
+pub(super) struct BookingState {
+    pub(super) booking: Booking,
+    pub(super) circuit: Option<CircuitId>,
+    pub(super) setback: Option<Setback>,
+    pub(super) is_cancelled: bool,
+    pub(super) is_open: bool,
+}
+
+impl BookingState {
+    pub(super) fn new(booking: Booking) -> Self {
+        BookingState { booking, circuit: None, setback: None, is_cancelled: false, is_open: false }
+    }
+}
+
 impl Lead {
-    /// Accepts an advance reservation: it leaves at once as a record, and is good once that is on disk.
+    /// Accepts an advance reservation. It leaves at once as a record, and is good once that is on disk; if it
+    /// cannot be put there, `cancel_booking` takes it back.
     ///
     /// # Errors
     /// If it makes no sense, or there is no room within the budget.
     pub fn book(&mut self, now: Timestamp, wish: BookingWish) -> Result<BookingId, BookingError> {
-        self.tick(now);
-        Err(BookingError::UnknownEnd(wish.from))
+        self.advance_clock(now);
+        if let Some(reason) = &self.journal_failure {
+            return Err(BookingError::Journal(reason.clone()));
+        }
+        let link = self.link_of_wish(&wish)?;
+        let wall = self.wall_ms().ok_or_else(|| invalid("the lead knows no wall clock"))?;
+        let start_ms = wish.start_ms.unwrap_or(wall);
+        if wish.end_ms <= start_ms || wish.end_ms <= wall {
+            return Err(invalid("the window is over before it begins"));
+        }
+        if wish.rate == BitsPerSecond(0) {
+            return Err(invalid("a rate of nothing"));
+        }
+        if !self.fits_bookings(&link.network, wish.rate, (start_ms, wish.end_ms)) {
+            return Err(BookingError::NoRoom(link.network));
+        }
+        let id = BookingId(self.new_id());
+        let booking = Booking { id, link, start_ms, end_ms: wish.end_ms, wish };
+        self.publish(Event::Booked {
+            booking: id,
+            link: booking.link.clone(),
+            rate: booking.wish.rate,
+            start_ms,
+            end_ms: booking.end_ms,
+        });
+        self.journal_booking(booking.clone());
+        self.bookings.insert(id, BookingState::new(booking));
+        self.settle();
+        Ok(id)
     }
 
     /// Ends a booking, whatever it has come to: its circuit is cut back and released.
@@ -140,12 +144,180 @@ impl Lead {
     /// # Errors
     /// If there is none.
     pub fn cancel_booking(&mut self, now: Timestamp, id: BookingId) -> Result<(), BookingError> {
-        self.tick(now);
-        Err(BookingError::UnknownBooking(id))
+        self.advance_clock(now);
+        let state = self.bookings.get_mut(&id).filter(|state| !state.is_cancelled);
+        let found = state.map(|state| state.is_cancelled = true).ok_or(BookingError::UnknownBooking(id));
+        self.settle();
+        found
     }
 
-    /// Everything that is booked or reserved, by start.
-    pub fn calendar(&self) -> Vec<CalendarEntry> {
-        Vec::new()
+    /// The booking that a circuit is for, as long as it is neither over nor cancelled.
+    pub(super) fn booking_of(&self, circuit: &Circuit) -> Option<&Booking> {
+        let state = self.bookings.get(&circuit.booking?)?;
+        (!self.is_over(state)).then_some(&state.booking)
     }
+
+    pub(super) fn booking_key(&self, id: BookingId) -> RequestKey {
+        let (epoch, number) = (id.0 >> 32, id.0 & u64::from(u32::MAX));
+        RequestKey(format!("{}-{epoch}-booking-{number}", self.config.installation))
+    }
+
+    fn link_of_wish(&self, wish: &BookingWish) -> Result<LinkKey, BookingError> {
+        let node_of = |end: &String| {
+            let guest = end.parse::<MacAddr>().ok().and_then(|guest| self.guests.node_of(guest));
+            let node = self.nodes.contains_key(end).then_some(end.as_str()).or(guest);
+            node.map(str::to_owned).ok_or_else(|| BookingError::UnknownEnd(end.clone()))
+        };
+        let (from, to) = (node_of(&wish.from)?, node_of(&wish.to)?);
+        if from == to {
+            return Err(BookingError::SameNode(from));
+        }
+        let joins = |network: &&String| {
+            let is_at =
+                |node: &String| self.nodes.get(node).is_some_and(|n| n.networks.contains_key(*network));
+            is_at(&from) && is_at(&to)
+        };
+        let network = match &wish.network {
+            Some(network) => Some(network).filter(joins),
+            None => self.backends.keys().find(joins),
+        };
+        let network = network.ok_or_else(|| BookingError::NoNetwork(from.clone(), to.clone()))?;
+        Ok(LinkKey::new(&from, &to, network))
+    }
+
+    fn is_over(&self, state: &BookingState) -> bool {
+        state.is_cancelled || self.wall_ms().is_some_and(|now| now >= self.closes_at(&state.booking))
+    }
+
+    /// When its pairs go back to the star: a little before the window's end.
+    fn closes_at(&self, booking: &Booking) -> u64 {
+        let margin = u64::try_from(self.config.close_before.as_millis()).unwrap_or(0);
+        let length = booking.end_ms.saturating_sub(booking.start_ms);
+        booking.end_ms.saturating_sub(margin.min(length / 10))
+    }
+
+    /// When the backend is to be asked: at once if it takes requests ahead of time.
+    fn asks_at(&self, booking: &Booking) -> Option<u64> {
+        let backend = self.backends.get(&booking.link.network)?;
+        let ahead = if backend.advance { 0 } else { booking.start_ms };
+        let lead = backend.setup_time + backend.lead_time;
+        Some(ahead.saturating_sub(u64::try_from(lead.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Opens and closes windows, asks for circuits whose time has come, and forgets what is over.
+    pub(super) fn advance_bookings(&mut self) -> bool {
+        let Some(wall) = self.wall_ms() else { return false };
+        let ids: Vec<_> = self.bookings.keys().copied().collect();
+        ids.into_iter().fold(false, |changed, id| self.advance_booking(id, wall) || changed)
+    }
+
+    fn advance_booking(&mut self, id: BookingId, wall: u64) -> bool {
+        let Some(state) = self.bookings.get(&id) else { return false };
+        let is_over = self.is_over(state);
+        let is_open = !is_over && wall >= state.booking.start_ms;
+        let (was_open, circuit) = (state.is_open, state.circuit);
+        let is_due = self.asks_at(&state.booking).is_some_and(|at| wall >= at);
+        let may_ask = state.setback.as_ref().is_none_or(|setback| setback.until <= self.now);
+        let mut changed = is_open != was_open;
+        if changed {
+            if let Some(state) = self.bookings.get_mut(&id) {
+                state.is_open = is_open;
+            }
+            if is_open {
+                self.publish(Event::BookingOpened { booking: id });
+                circuit.into_iter().for_each(|circuit| self.call_at_once(circuit));
+            }
+            self.goal = self.with_bookings(self.planned.clone());
+        }
+        if is_over && circuit.is_none() {
+            self.close_booking(id);
+            changed = true;
+        } else if !is_over && circuit.is_none() && is_due && may_ask && self.journal_failure.is_none() {
+            changed |= self.want_booked(id);
+        }
+        changed
+    }
+
+    fn want_booked(&mut self, id: BookingId) -> bool {
+        let Some(booking) = self.bookings.get(&id).map(|state| state.booking.clone()) else { return false };
+        let circuit = CircuitId(self.new_id());
+        let mut new = Circuit::new(circuit, booking.link, 0, booking.wish.rate, self.now);
+        new.booking = Some(id);
+        self.circuits.insert(circuit, new);
+        if let Some(state) = self.bookings.get_mut(&id) {
+            state.circuit = Some(circuit);
+        }
+        true
+    }
+
+    fn close_booking(&mut self, id: BookingId) {
+        let Some(state) = self.bookings.remove(&id) else { return };
+        self.forget(self.booking_key(id));
+        self.publish(Event::BookingClosed { booking: id, cancelled: state.is_cancelled });
+    }
+
+    /// A circuit whose booking is over goes back in good order, whoever else may want one between its ends.
+    pub(super) fn close_in_time(&mut self, id: CircuitId) -> bool {
+        let Some(circuit) = self.circuits.get(&id) else { return false };
+        let is_over = circuit.booking.is_some() && self.booking_of(circuit).is_none();
+        let closes = is_over && circuit.phase.takes_pairs() && !circuit.is_kept(self.now);
+        if closes {
+            self.cut_back(id, "its booking is over");
+        }
+        closes
+    }
+
+    /// What the planner wants, and in open windows what is booked.
+    pub(super) fn with_bookings(&self, mut goal: Layout) -> Layout {
+        for state in self.bookings.values().filter(|state| state.is_open) {
+            let booking = &state.booking;
+            let planned = PlannedLink { rate: booking.wish.rate, rank: 0 };
+            goal.links.entry(booking.link.clone()).or_insert(planned);
+            for (pair, node) in self.booked_pairs(booking) {
+                goal.ways.insert(pair, Way { node, link: booking.link.clone() });
+            }
+        }
+        goal
+    }
+
+    /// The pairs of guests that a booking is for, both ways, each with its ingress node.
+    fn booked_pairs(&self, booking: &Booking) -> Vec<(PairKey, String)> {
+        let guests_of = |end: &str| -> Vec<(MacAddr, String)> {
+            match end.parse::<MacAddr>() {
+                Ok(guest) => {
+                    let node = self.guests.node_of(guest);
+                    node.map(|node| (guest, node.to_owned())).into_iter().collect()
+                }
+                Err(_) => {
+                    let own = self.guests.iter().filter(|(_, node)| *node == end);
+                    own.map(|(guest, node)| (guest, node.to_owned())).collect()
+                }
+            }
+        };
+        let (from, to) = (guests_of(&booking.wish.from), guests_of(&booking.wish.to));
+        let is_end = |node: &String| booking.link.ends().contains(&node.as_str());
+        let both = from.iter().flat_map(|one| to.iter().map(move |other| (one, other)));
+        let between = both.filter(|((_, at), (_, far))| at != far && is_end(at) && is_end(far));
+        let pairs = between.flat_map(|((one, at), (other, far))| {
+            let there = PairKey { source: *one, destination: *other };
+            let back = PairKey { source: *other, destination: *one };
+            [(there, at.clone()), (back, far.clone())]
+        });
+        pairs.take(PAIRS).collect()
+    }
+
+    /// When windows open and close, and when the backend is to be asked.
+    pub(super) fn booking_times(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        let waiting = |state: &BookingState| state.circuit.is_none();
+        self.bookings.values().flat_map(move |state| {
+            let asks_at = self.asks_at(&state.booking).filter(|_| waiting(state));
+            let clock = [asks_at, Some(state.booking.start_ms), Some(self.closes_at(&state.booking))];
+            let again = state.setback.as_ref().filter(|_| waiting(state)).map(|setback| setback.until);
+            clock.into_iter().flatten().filter_map(|ms| self.time_of(ms)).chain(again)
+        })
+    }
+}
+
+fn invalid(reason: &str) -> BookingError {
+    BookingError::Invalid(reason.into())
 }

@@ -13,6 +13,7 @@ use vreserve_model::{BitsPerSecond, MacAddr, Request, RequestKey, ReservationSta
 use super::{Booking, BookingId, CircuitId};
 use crate::ids::LinkId;
 use crate::plan::LinkKey;
+use crate::reservation::Flow;
 
 /// One thing that must outlive the lead, under its key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,8 +96,18 @@ pub struct CircuitRecord {
     pub labels: BTreeMap<String, String>,
     /// The pairs that are told to use it.
     pub pairs: Vec<RecordedPair>,
-    /// When the provider began to hold it without a commit, in milliseconds since the Unix epoch.
+    /// When it was asked for, in milliseconds since the Unix epoch.
+    pub submitted_ms: Option<u64>,
+    /// When the provider began to hold it without a commit, likewise.
     pub held_since_ms: Option<u64>,
+    /// True once it was committed, or if it needed no commit.
+    pub is_committed: bool,
+    /// What the provider's yes means.
+    pub flow: Flow,
+    /// True if the provider switches it through by itself once it is promised.
+    pub is_fused: bool,
+    /// The rate that the provider was asked to change it to, and has not answered.
+    pub modifying: Option<BitsPerSecond>,
     /// The booking it is for; none for what the planner wants.
     pub booking: Option<BookingId>,
     /// The how-manieth attempt in succession it is.
