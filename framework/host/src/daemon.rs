@@ -187,6 +187,7 @@ fn lead_shell(
     let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
+    settings.orphan_grace = config.lead.orphan_grace;
     Ok(LeadShell {
         lead: Lead::new(settings),
         infer: parts.infer,

@@ -277,9 +277,9 @@ impl Running {
         lead.into_iter().chain(self.ledger.poll_timeout()).chain(self.absent.values().copied()).min()
     }
 
-    /// True when it was told to stop, nothing is held and that is on record.
+    /// True when it was told to stop, nothing is held but what is booked, and that is on record.
     fn is_done(&mut self) -> bool {
-        let holds = self.shell.lead.circuits().next().is_some();
+        let holds = self.shell.lead.circuits().any(|circuit| circuit.booking.is_none());
         if self.stopping.is_none() || holds || !self.ledger.is_idle() {
             return false;
         }
