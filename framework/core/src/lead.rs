@@ -14,7 +14,7 @@
 //! - what a backend may hold for us is carried, looked up or cancelled until it says that it is gone.
 //!
 //! The modules follow the way of a circuit: `membership` and `demand` (what is there, what is wanted),
-//! `booking`, `budget`, `reserving`, `stepping`, `linking`, `switching`, `resizing`, then `outcome` (failure
+//! `booking`, `windows`, `budget`, `reserving`, `stepping`, `linking`, `switching`, `resizing`, then `outcome` (failure
 //! and the end). `record`, `journalling` and `restoring` carry it over a restart, `reports` compares it with
 //! what backends hold; `view` and `calendar` show it all.
 
@@ -24,6 +24,7 @@ mod budget;
 mod calendar;
 mod circuit;
 mod config;
+mod degraded;
 mod demand;
 mod event;
 mod guests;
@@ -38,7 +39,9 @@ mod resizing;
 mod restoring;
 mod stepping;
 mod switching;
+mod verb;
 mod view;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -83,6 +86,7 @@ pub struct Lead {
     /// The wall clock when it was told last.
     wall: Option<(Timestamp, u64)>,
     journal_failure: Option<String>,
+    is_stopping: bool,
     /// Records of a newer version than ours.
     left_alone: Vec<Record>,
     /// Star links that the proxy had before this lead, by the far node.
@@ -124,6 +128,7 @@ impl Lead {
             orphans: BTreeMap::new(),
             wall: None,
             journal_failure: None,
+            is_stopping: false,
             left_alone: Vec::new(),
             known_stars: BTreeMap::new(),
             bookings: BTreeMap::new(),

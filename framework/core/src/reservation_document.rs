@@ -48,7 +48,10 @@ fn label(row: &Transition) -> String {
 /// The way of a reservation that nothing befalls, as a diagram: what we do and what the provider answers.
 fn diagram() -> String {
     let is_shown = |row: &&Transition| {
-        row.from != row.to && row.from != Unknown && !matches!(row.event, Reported(_) | OutcomeUnknown | Gone)
+        let is_way =
+            matches!((row.from, row.to), (Activating, Active) | (Active, Degraded) | (Degraded, Active));
+        let is_mishap = matches!(row.event, Reported(_) | OutcomeUnknown | Gone);
+        row.from != row.to && row.from != Unknown && (is_way || !is_mishap)
     };
     let mut arrows: BTreeMap<(ReservationState, ReservationState), Vec<String>> = BTreeMap::new();
     for row in TRANSITIONS.iter().filter(is_shown) {
@@ -79,7 +82,7 @@ fn table() -> String {
 
 fn document() -> String {
     format!(
-        "{PREFACE}\n{MEANINGS}\n## Without mishap\n\nWhat is reported, cut off or gone is left out here.\n\n{}\n## Every row\n\n{}",
+        "{PREFACE}\n{MEANINGS}\n## Without mishap\n\nWhat is cut off or gone, and most of what is reported, is left out here.\n\n{}\n## Every row\n\n{}",
         diagram(),
         table()
     )

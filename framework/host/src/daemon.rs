@@ -188,6 +188,8 @@ fn lead_shell(
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
     settings.orphan_grace = config.lead.orphan_grace;
+    let budgets = config.reserves.iter().map(|reserve| (reserve.network.clone(), reserve.budget));
+    settings.budgets = budgets.collect();
     Ok(LeadShell {
         lead: Lead::new(settings),
         infer: parts.infer,

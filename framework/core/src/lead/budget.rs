@@ -3,7 +3,7 @@
 //! What is booked ahead counts only where its window overlaps, and there the worst instant counts, not the sum
 //! over all that overlap.
 
-use vreserve_model::BitsPerSecond;
+use vreserve_model::{BitsPerSecond, Timestamp};
 
 use super::circuit::Circuit;
 use super::demand::Obstacle;
@@ -27,6 +27,13 @@ pub(super) fn worst_instant(held: &[(Window, BitsPerSecond)], window: Window) ->
 }
 
 impl Lead {
+    /// Another budget for a network, from now on; what is held beyond it stays.
+    pub fn handle_budget(&mut self, now: Timestamp, network: &str, budget: Budget) {
+        self.advance_clock(now);
+        self.config.budgets.insert(network.into(), budget);
+        self.settle();
+    }
+
     /// Why there is no room for another circuit; none if there is.
     pub(super) fn room_obstacle(
         &self,
@@ -87,5 +94,24 @@ impl Lead {
     /// From now on, and without an end.
     fn from_now(&self) -> Window {
         (self.wall_ms().unwrap_or(0), u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_instant_counts_and_not_the_sum() {
+        let held = |windows: &[(u64, u64)]| -> Vec<_> {
+            windows.iter().map(|window| (*window, BitsPerSecond(10))).collect()
+        };
+        let apart = held(&[(0, 10), (10, 20), (20, 30)]);
+        assert_eq!(worst_instant(&apart, (0, 30)), (1, 10), "intervals that touch do not overlap");
+        let twins = held(&[(5, 15), (5, 15), (0, 6)]);
+        assert_eq!(worst_instant(&twins, (0, 30)), (3, 30));
+        assert_eq!(worst_instant(&twins, (6, 30)), (2, 20));
+        assert_eq!(worst_instant(&twins, (15, 30)), (0, 0));
+        assert_eq!(worst_instant(&held(&[(0, u64::MAX)]), (7, 8)), (1, 10));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vreserve_model::{BitsPerSecond, Request, RequestKey, ReservationState, Timestamp};
 
 use super::resizing::Resizing;
+use super::verb::Verb;
 use super::{BookingId, CircuitName, CircuitRecord, ProbeOutcome};
 use crate::ids::LinkId;
 use crate::overlay::OverlayLink;
@@ -116,34 +117,6 @@ pub struct PhaseTimes {
     pub unlinked_at: Option<Timestamp>,
     /// Nothing was held any more.
     pub released_at: Option<Timestamp>,
-}
-
-/// A call to a backend that has not been answered yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    Submit,
-    Commit,
-    Abort,
-    Activate,
-    Deactivate,
-    Modify,
-    Cancel,
-    Find,
-}
-
-impl Verb {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Verb::Submit => "submit",
-            Verb::Commit => "commit",
-            Verb::Abort => "abort",
-            Verb::Activate => "activate",
-            Verb::Deactivate => "deactivate",
-            Verb::Modify => "modify",
-            Verb::Cancel => "cancel",
-            Verb::Find => "find",
-        }
-    }
 }
 
 /// How long something has lasted, also across a restart.

@@ -85,6 +85,8 @@ impl Lead {
     /// The planner wants this overlay from now on.
     pub fn handle_wanted(&mut self, now: Timestamp, wanted: &Wanted) {
         self.advance_clock(now);
+        let nothing = Wanted::default();
+        let wanted = if self.is_stopping { &nothing } else { wanted };
         let (planned, left_out) = Layout::from_wanted(wanted);
         let goal = self.with_bookings(planned.clone());
         let is_other = goal.ways != self.goal.ways || !goal.links.keys().eq(self.goal.links.keys());

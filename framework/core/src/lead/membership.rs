@@ -75,6 +75,7 @@ impl Lead {
             for (guest, from) in change.moved {
                 self.publish(Event::GuestMoved { guest, from, to: node.into() });
             }
+            self.review_windows();
         }
         self.settle();
     }

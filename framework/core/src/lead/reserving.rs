@@ -11,8 +11,9 @@ use vreserve_model::{
     RequestKey, ReservationState, Timestamp,
 };
 
-use super::circuit::{Age, Circuit, Verb};
+use super::circuit::{Age, Circuit};
 use super::outcome::Cause;
+use super::verb::Verb;
 use super::{Action, CircuitId, Event, Lead, Phase};
 use crate::reservation::{Flow, IllegalTransition, Reservation, ReservationEvent};
 
@@ -72,6 +73,7 @@ impl Lead {
                 Some(observed) => {
                     let is_down = observed.data_plane == DataPlane::Down;
                     self.observe(id, observed, Reservation::observe);
+                    self.go_on(id);
                     if is_down && self.circuits.get(&id).is_some_and(|circuit| circuit.phase.has_link()) {
                         self.fail(id, "the provider says that the circuit is down", Cause::Other);
                     }
@@ -79,6 +81,14 @@ impl Lead {
                 None => self.apply(id, ReservationEvent::Gone),
             },
             Err(failure) => self.call_failed(id, Verb::Find, failure),
+        }
+    }
+
+    /// What was looked up to be committed or given back waits for nothing more.
+    fn go_on(&mut self, id: CircuitId) {
+        let is_awaited = |c: &Circuit| c.phase == Phase::Releasing || c.state() == ReservationState::Held;
+        if self.circuits.get(&id).is_some_and(is_awaited) {
+            self.call_at_once(id);
         }
     }
 

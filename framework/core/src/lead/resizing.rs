@@ -7,8 +7,9 @@
 
 use vreserve_model::{BitsPerSecond, Failure, FailureKind, Observed, ReservationState, Timestamp};
 
-use super::circuit::{Circuit, Verb};
+use super::circuit::Circuit;
 use super::outcome::{Cause, Setback};
+use super::verb::Verb;
 use super::{Action, Call, CircuitId, Event, Lead, Phase};
 use crate::reservation::Reservation;
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use vreserve_model::{ReservationState, Timestamp};
+use vreserve_model::{ReservationState, Timestamp, Wanted};
 
 use super::booking::BookingState;
 use super::circuit::Circuit;
@@ -39,6 +39,22 @@ impl Lead {
         self.left_alone.clone_from(&left_alone);
         self.settle();
         left_alone
+    }
+
+    /// The lead is to stop: whatever the planner wanted is given back. What is booked stays on record, and with
+    /// the pairs that use it, for the next lead; `is_stopped` says when nothing else is left.
+    pub fn handle_stop(&mut self, now: Timestamp) {
+        self.advance_clock(now);
+        self.is_stopping = true;
+        for circuit in self.circuits.values_mut().filter(|circuit| circuit.booking.is_none()) {
+            circuit.kept_until = None;
+        }
+        self.handle_wanted(now, &Wanted::default());
+    }
+
+    /// True when a lead that is to stop has nothing left to give back.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopping && self.circuits.values().all(|c| c.booking.is_some() && c.call.is_none())
     }
 
     fn restore_circuit(&mut self, record: CircuitRecord) {

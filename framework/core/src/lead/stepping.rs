@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use vreserve_model::{Failure, FailureKind, Observed, ReservationState, Timestamp};
 
-use super::circuit::{Age, Circuit, Verb};
+use super::circuit::{Age, Circuit};
 use super::outcome::Cause;
+use super::verb::Verb;
 use super::{Action, Call, CircuitId, Event, Lead, Phase};
 use crate::reservation::{Flow, Reservation, ReservationEvent};
 

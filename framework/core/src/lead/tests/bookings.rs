@@ -208,3 +208,20 @@ fn nonsense_is_refused_with_the_reason() {
     assert_eq!(reason(&mut world, good), "the journal cannot be written: read-only");
     assert!(world.lead.calendar().is_empty());
 }
+
+#[test]
+fn a_lead_that_stops_gives_back_what_was_planned_and_leaves_what_is_booked() {
+    let mut world = world(gara());
+    world.want(&[(1, 3)]);
+    let asked = wish(&world, "n1", "n2", 0, 600);
+    book(&mut world, asked);
+    world.pass(SECOND);
+    assert_eq!(world.pairs_at("n1").len(), 2);
+    world.lead.handle_stop(world.now);
+    world.run();
+    assert!(!world.lead.is_stopped());
+    world.answer_step(Ok(ReservationState::Booked));
+    assert!(world.lead.is_stopped());
+    assert_eq!(world.pairs_at("n1").len(), 1, "the booked pair goes on");
+    assert_eq!(world.disk.len(), 2, "the booking and its circuit");
+}
