@@ -44,7 +44,10 @@ fn a_killed_proxy_finds_its_lightpath_and_moves_nothing() {
         let mut circuits = world.reservations().circuits.into_iter();
         circuits.find(|circuit| circuit.state == ReservationState::Active)
     });
-    assert_eq!((after.circuit, &after.key, &after.native_id), (before.circuit, &before.key, &before.native_id));
+    assert_eq!(
+        (after.circuit, &after.key, &after.native_id),
+        (before.circuit, &before.key, &before.native_id)
+    );
     gauge.wait_for(FURTHER);
     gauge.wait_for(FURTHER);
 
