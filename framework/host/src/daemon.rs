@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use vreserve_core::lead::{BackOff, Lead, LeadConfig};
 use vreserve_core::rules::StarRole;
 
@@ -21,11 +21,12 @@ use crate::control::admission::Admission;
 use crate::control::agent::{Agent, AgentChannels, AgentConfig};
 use crate::control::events::EventLog;
 use crate::control::lead::{Input, LeadShell, SessionId};
-use crate::control::messages::{DownMessage, UpMessage};
-use crate::control::uplink::Uplink;
+use crate::control::messages::{DownMessage, InForce, UpMessage};
+use crate::control::uplink::{Uplink, in_force};
 use crate::dataplane::{DataPlane, DataPlaneConfig};
 use crate::keys::{KeyPair, PublicKey};
 use crate::loader::Registry;
+use crate::store::RedbStore;
 
 use start::{LeadParts, Parts};
 pub use start::{StartFailure, check};
@@ -64,6 +65,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let (up, up_receiver) = mpsc::unbounded_channel();
     let (down, down_receiver) = mpsc::channel(QUEUE);
     let (questions, question_receiver) = mpsc::channel(16);
+    let (says_in_force, in_force) = watch::channel(None);
     let is_proxy = control.is_some();
     let agent = Agent::new(
         AgentConfig {
@@ -77,6 +79,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             events: events.clone(),
             clock,
             state_dir: config.node.state_dir.clone(),
+            in_force: says_in_force,
         },
         up,
     );
@@ -88,7 +91,8 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             let (inputs, receiver) = mpsc::channel(QUEUE);
             let shell = lead_shell(&config, lead, events.clone(), clock)?;
             tokio::spawn(shell.run(inputs.clone(), receiver));
-            tokio::spawn(pass_locally(description, keys.public, inputs.clone(), up_receiver, down));
+            let local = Local { node: description, key: keys.public, in_force };
+            tokio::spawn(local.pass(inputs.clone(), up_receiver, down));
             tokio::spawn(admission(&config, &keys, inputs.clone()).run(control));
             Some(inputs)
         }
@@ -98,6 +102,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
                     keys: keys.clone(),
                     proxy: proxy.clone(),
                     node: description,
+                    in_force,
                     events: events.clone(),
                 };
                 tokio::spawn(uplink.run(up_receiver, down));
@@ -182,6 +187,7 @@ fn lead_shell(
     let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
+    settings.orphan_grace = config.lead.orphan_grace;
     let budgets = config.reserves.iter().map(|reserve| (reserve.network.clone(), reserve.budget));
     settings.budgets = budgets.collect();
     Ok(LeadShell {
@@ -191,6 +197,7 @@ fn lead_shell(
         adapt: parts.adapt,
         backends: parts.backends,
         failed_backends: parts.failed_backends,
+        store: Box::new(RedbStore::at(config.node.state_dir.join("journal.redb"))),
         events,
         clock,
     })
@@ -204,21 +211,31 @@ fn admission(config: &Config, keys: &KeyPair, lead: mpsc::Sender<Input>) -> Admi
     Admission { keys: keys.clone(), name: config.node.name.clone(), admit, lead }
 }
 
-/// Joins the proxy's own agent to the lead in the same process.
-async fn pass_locally(
+/// The proxy's own agent, as a node of the lead in the same process.
+struct Local {
     node: vreserve_core::lead::NodeDescription,
     key: PublicKey,
-    lead: mpsc::Sender<Input>,
-    mut up: mpsc::UnboundedReceiver<UpMessage>,
-    down: mpsc::Sender<DownMessage>,
-) {
-    let (session, name) = (SessionId(0), node.name.clone());
-    if lead.send(Input::Joined { session, node, key, down }).await.is_err() {
-        return;
-    }
-    while let Some(message) = up.recv().await {
-        if lead.send(Input::Message { session, node: name.clone(), message }).await.is_err() {
+    in_force: watch::Receiver<Option<InForce>>,
+}
+
+impl Local {
+    /// Joins it, and passes on what it says.
+    async fn pass(
+        mut self,
+        lead: mpsc::Sender<Input>,
+        mut up: mpsc::UnboundedReceiver<UpMessage>,
+        down: mpsc::Sender<DownMessage>,
+    ) {
+        let in_force = in_force(&mut self.in_force).await;
+        let Local { node, key, .. } = self;
+        let (session, name) = (SessionId(0), node.name.clone());
+        if lead.send(Input::Joined { session, node, key, in_force, down }).await.is_err() {
             return;
+        }
+        while let Some(message) = up.recv().await {
+            if lead.send(Input::Message { session, node: name.clone(), message }).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod server;
 use serde::{Deserialize, Serialize};
 
 use crate::control::agent::{CacheView, PortView, TooBigView};
+use crate::control::lead::JournalStatus;
 use crate::loader::PluginStatus;
 
 /// A request.
@@ -27,6 +28,16 @@ pub enum Request {
     Topology,
     /// What the lead has reserved.
     Reservations,
+    /// What is booked and reserved, by start: a list of [`CalendarEntry`](vreserve_core::lead::CalendarEntry).
+    Calendar,
+    /// An advance reservation is wanted. Answered with its calendar entry when it is on disk; the provider's
+    /// word comes later.
+    Reserve(vreserve_core::lead::BookingWish),
+    /// A booking is no longer wanted.
+    Cancel {
+        /// Which.
+        key: vreserve_core::lead::BookingId,
+    },
     /// What happened.
     Events {
         /// Go on with what happens next.
@@ -54,6 +65,8 @@ pub struct Status {
     pub workers: usize,
     /// Local guests and the interface each is behind.
     pub guests: std::collections::BTreeMap<vreserve_model::MacAddr, String>,
+    /// How the lead's journal does; none at any other node.
+    pub journal: Option<JournalStatus>,
     /// The plugin instances.
     pub plugins: Vec<PluginStatus>,
     /// The instances on the data path.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use vreserve_core::lead::{CircuitStatus, NodeStatus};
+use vreserve_core::lead::{CircuitStatus, NodeStatus, OrphanStatus};
 use vreserve_model::{Guest, TopologyReport};
 
-use super::{LeadShell, Running};
+use super::{JournalStatus, LeadShell, Running};
 use crate::clock::Clock;
 
 /// What the lead believes of the traffic, and whom it knows.
@@ -32,6 +32,12 @@ pub struct ReservationsView {
     pub now_ms: u64,
     /// The backends.
     pub backends: Vec<BackendStatus>,
+    /// The journal.
+    #[serde(default)]
+    pub journal: JournalStatus,
+    /// What backends hold for us that is on no record.
+    #[serde(default)]
+    pub orphans: Vec<OrphanStatus>,
     /// Circuits that are not over, oldest first.
     pub circuits: Vec<CircuitStatus>,
     /// Circuits that are over, oldest first.
@@ -52,6 +58,15 @@ pub struct BackendStatus {
     /// False until it has been asked.
     #[serde(skip)]
     pub(super) is_known: bool,
+}
+
+impl BackendStatus {
+    /// It is not asked anything before the journal was read, which does not work for `reason`.
+    pub(super) fn wait_for(&mut self, reason: &str) {
+        if !self.is_known {
+            self.reason = Some(format!("waits for the journal: {reason}"));
+        }
+    }
 }
 
 /// What is known of the backends before the first is asked.
@@ -85,6 +100,8 @@ impl Running {
             now: self.shell.clock.now().0,
             now_ms: Clock::wall_ms(),
             backends: self.backend_states.values().cloned().collect(),
+            journal: self.ledger.status().clone(),
+            orphans: self.shell.lead.orphans().collect(),
             circuits: self.shell.lead.circuits().collect(),
             history: self.shell.lead.history().cloned().collect(),
             notes: self.last_notes.clone(),
