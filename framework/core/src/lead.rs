@@ -14,7 +14,8 @@
 //! - what a backend may hold for us is carried, looked up or cancelled until it says that it is gone.
 //!
 //! The modules follow the way of a circuit: `membership` and `demand` (what is there, what is wanted),
-//! `reserving`, `linking`, `switching`, then `outcome` (failure and the end); `view` shows it all.
+//! `reserving`, `linking`, `switching`, then `outcome` (failure and the end); `swap` is about a backend's
+//! successor; `view` shows it all.
 
 mod action;
 mod circuit;
@@ -26,6 +27,7 @@ mod linking;
 mod membership;
 mod outcome;
 mod reserving;
+mod swap;
 mod switching;
 mod view;
 
@@ -59,6 +61,8 @@ pub struct Lead {
     guests: GuestDirectory,
     topology: TopologyReport,
     backends: BTreeMap<String, Capabilities>,
+    /// Networks whose backend was taken away.
+    withdrawn: BTreeSet<String>,
     /// What the planner wants, and since when.
     goal: Layout,
     wanted_since: BTreeMap<LinkKey, Timestamp>,
@@ -87,6 +91,7 @@ impl Lead {
             guests: GuestDirectory::default(),
             topology: TopologyReport::silent(),
             backends: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
             goal: Layout::default(),
             wanted_since: BTreeMap::new(),
             circuits: BTreeMap::new(),

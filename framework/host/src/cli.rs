@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
+use crate::api::client::ApiError;
 use crate::api::{Request, client};
 use crate::config::{Config, ConfigErrors};
 use crate::daemon::{self, StartFailure};
@@ -58,6 +59,8 @@ enum Command {
     Topology(Ask),
     /// Show what the lead has reserved
     Reservations(Ask),
+    /// Have a daemon read its configuration again and follow it, or change nothing
+    Reload(Ask),
     /// Show what happened
     Events {
         #[command(flatten)]
@@ -124,6 +127,7 @@ impl Command {
             Command::Matrix(ask) => ask.show(&Request::Matrix, render::matrix),
             Command::Topology(ask) => ask.show(&Request::Topology, render::topology),
             Command::Reservations(ask) => ask.show(&Request::Reservations, render::reservations),
+            Command::Reload(ask) => ask.reload(),
             Command::Events { ask, follow } => ask.events(follow),
             Command::Keygen { file } => {
                 let keys = KeyPair::generate();
@@ -203,6 +207,25 @@ impl Ask {
             println!("{}", serde_json::to_string_pretty(&answer)?);
         } else {
             print!("{}", render(&answer));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// A refusal is about the configuration, and printed as `vreserve check` prints it.
+    fn reload(&self) -> anyhow::Result<ExitCode> {
+        match client::ask(&self.find_socket()?, &Request::Reload) {
+            Ok(changes) if self.json => println!("{}", json!({ "ok": true, "changes": changes })),
+            Ok(changes) => print!("{}", render::reload(&changes)),
+            Err(ApiError::Refused(reasons)) => {
+                if self.json {
+                    let errors: Vec<&str> = reasons.lines().collect();
+                    println!("{}", json!({ "ok": false, "errors": errors }));
+                } else {
+                    eprintln!("{reasons}");
+                }
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,24 +2,28 @@
 //! before everything that can be checked has been.
 
 mod epoch;
+mod former;
+mod places;
 mod ports;
+mod reload;
 mod start;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use vreserve_core::lead::{BackOff, Lead, LeadConfig};
 use vreserve_core::rules::StarRole;
 
 use crate::api::server::{self, Api};
 use crate::clock::Clock;
-use crate::config::{Config, Role};
+use crate::config::{Admitted, Config, Role};
 use crate::control::admission::Admission;
 use crate::control::agent::{Agent, AgentChannels, AgentConfig};
 use crate::control::events::EventLog;
+use crate::control::lead::backends::Backends;
 use crate::control::lead::{Input, LeadShell, SessionId};
 use crate::control::messages::{DownMessage, UpMessage};
 use crate::control::uplink::Uplink;
@@ -27,6 +31,8 @@ use crate::dataplane::{DataPlane, DataPlaneConfig};
 use crate::keys::{KeyPair, PublicKey};
 use crate::loader::Registry;
 
+use reload::LeadHandles;
+pub use reload::{ConfigStatus, Reloader};
 use start::{LeadParts, Parts};
 pub use start::{StartFailure, check};
 
@@ -86,11 +92,17 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let lead = match (control, parts.lead) {
         (Some(control), Some(lead)) => {
             let (inputs, receiver) = mpsc::channel(QUEUE);
-            let shell = lead_shell(&config, lead, events.clone(), clock)?;
+            let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
+            let places = Arc::new(Mutex::new(lead.places.clone()));
+            let shell = lead_shell(&config, lead, epoch, events.clone(), clock);
             tokio::spawn(shell.run(inputs.clone(), receiver));
             tokio::spawn(pass_locally(description, keys.public, inputs.clone(), up_receiver, down));
-            tokio::spawn(admission(&config, &keys, inputs.clone()).run(control));
-            Some(inputs)
+            let (admit, admitted) = watch::channel(admitted(&config));
+            tokio::spawn(admission(&config, &keys, admitted, inputs.clone()).run(control));
+            let owner = format!("{}/{epoch}", config.node.name);
+            let deadline = config.lead.reserve_timeout;
+            former::clear(&places, &registry, &parts.services, &inputs, &owner, deadline);
+            Some(LeadHandles { inputs, admit, places })
         }
         _ => {
             if let Role::Node { proxy } = &config.node.role {
@@ -105,23 +117,30 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             None
         }
     };
+    let inputs = lead.as_ref().map(|lead| lead.inputs.clone());
+    let socket = config.node.socket.clone();
+    let (name, services) = (config.node.name.clone(), parts.services);
+    let reloader = Reloader::new(config, registry.clone(), services.clone(), events.clone(), lead);
+    let reloader = Arc::new(reloader);
+    tokio::spawn(reloader.clone().follow_signals());
     let api = Api {
-        name: config.node.name.clone(),
+        name: name.clone(),
         role: if is_proxy { "proxy" } else { "node" },
         public_key: keys.public.to_string(),
         workers,
         registry,
-        services: parts.services,
+        services,
         agent: questions,
-        lead: lead.clone(),
+        lead: inputs.clone(),
+        reloader,
         events,
         clock,
     };
     tokio::spawn(api.run(listener));
-    tracing::info!(node = config.node.name, workers, "started");
+    tracing::info!(node = name, workers, "started");
 
-    let outcome = wait_for_stop(lead, agent).await;
-    drop(std::fs::remove_file(&config.node.socket));
+    let outcome = wait_for_stop(inputs, agent).await;
+    drop(std::fs::remove_file(&socket));
     plane.stop();
     outcome
 }
@@ -173,32 +192,34 @@ async fn bind_control(config: &Config) -> Result<Option<TcpListener>, StartFailu
     }
 }
 
-fn lead_shell(
-    config: &Config,
-    parts: LeadParts,
-    events: EventLog,
-    clock: Clock,
-) -> Result<LeadShell, StartFailure> {
-    let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
+fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, clock: Clock) -> LeadShell {
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
-    Ok(LeadShell {
+    LeadShell {
         lead: Lead::new(settings),
         infer: parts.infer,
         infer_interval: config.infer.report_interval,
         adapt: parts.adapt,
-        backends: parts.backends,
+        backends: Backends::new(parts.backends),
         failed_backends: parts.failed_backends,
         events,
         clock,
-    })
+    }
 }
 
-fn admission(config: &Config, keys: &KeyPair, lead: mpsc::Sender<Input>) -> Admission {
-    let admit = match &config.node.role {
+fn admitted(config: &Config) -> Vec<Admitted> {
+    match &config.node.role {
         Role::Proxy { admit, .. } => admit.clone(),
         Role::Node { .. } => Vec::new(),
-    };
+    }
+}
+
+fn admission(
+    config: &Config,
+    keys: &KeyPair,
+    admit: watch::Receiver<Vec<Admitted>>,
+    lead: mpsc::Sender<Input>,
+) -> Admission {
     Admission { keys: keys.clone(), name: config.node.name.clone(), admit, lead }
 }
 

@@ -142,6 +142,8 @@ pub(super) struct Circuit {
     pub(super) phase: Phase,
     /// True if it must end although it may be wanted: an end of it has left.
     pub(super) is_doomed: bool,
+    /// True if the backend that holds it has been replaced.
+    pub(super) is_superseded: bool,
     pub(super) reservation: Reservation,
     pub(super) request: Option<RequestKey>,
     pub(super) native_id: Option<String>,
@@ -176,6 +178,7 @@ impl Circuit {
             granted: None,
             phase: Phase::Wanted,
             is_doomed: false,
+            is_superseded: false,
             reservation: Reservation::new(Flow::Stepwise),
             request: None,
             native_id: None,

@@ -14,6 +14,7 @@ pub(super) enum Obstacle {
     NodeAbsent,
     NotAttached,
     NoBackend,
+    FormerBackend,
     NoRoom,
     Queue,
 }
@@ -26,6 +27,7 @@ impl Obstacle {
             Obstacle::NodeAbsent => "waits for a node to join",
             Obstacle::NotAttached => "an end has no endpoint on the network",
             Obstacle::NoBackend => "waits for the reservation backend",
+            Obstacle::FormerBackend => "waits until the former backend has given back its circuit",
             Obstacle::NoRoom => "waits until the backend has room for another circuit",
             Obstacle::Queue => "waits for the backend to answer another request",
         }
@@ -55,6 +57,7 @@ impl Lead {
             self.publish(Event::BackendDown { network: network.into(), reason: reason.into() });
         } else {
             self.backends.insert(network.into(), capabilities);
+            self.withdrawn.remove(network);
             let is_never =
                 |link: &LinkKey, setback: &Setback| link.network == network && setback.is_for_ever();
             self.setbacks.retain(|link, setback| !is_never(link, setback));
@@ -75,6 +78,7 @@ impl Lead {
     /// The planner wants this overlay from now on.
     pub fn handle_wanted(&mut self, now: Timestamp, wanted: &Wanted) {
         self.advance_clock(now);
+        let wanted = &self.without_withdrawn(wanted);
         let (goal, left_out) = Layout::from_wanted(wanted);
         let is_other = goal.ways != self.goal.ways || !goal.links.keys().eq(self.goal.links.keys());
         let plan = plan::diff(&self.in_force(), &goal, self.config.rate_margin);
@@ -155,8 +159,12 @@ impl Lead {
             return Some(Obstacle::NotAttached);
         }
         let Some(backend) = self.backends.get(&link.network) else { return Some(Obstacle::NoBackend) };
-        let holding =
-            |other: &&Circuit| other.link.network == link.network && other.state().may_hold_capacity();
+        if self.waits_for_former(link) {
+            return Some(Obstacle::FormerBackend);
+        }
+        let holding = |other: &&Circuit| {
+            other.link.network == link.network && !other.is_superseded && other.state().may_hold_capacity()
+        };
         let held = self.circuits.values().filter(holding).count();
         if backend.max_concurrent.is_some_and(|room| held >= room as usize) {
             return Some(Obstacle::NoRoom);

@@ -119,7 +119,7 @@ impl Lead {
     /// Nothing is held any more: the circuit is history.
     pub(super) fn retire(&mut self, id: CircuitId) {
         let Some(mut circuit) = self.circuits.remove(&id) else { return };
-        self.circuit_of.remove(&circuit.link);
+        self.forget_ends(id, &circuit.link);
         circuit.phase = Phase::Gone;
         if circuit.times.submitted_at.is_none() {
             return;

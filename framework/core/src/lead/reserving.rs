@@ -123,7 +123,8 @@ impl Lead {
     }
 
     pub(super) fn is_submitting(&self, network: &str) -> bool {
-        self.circuits.values().any(|c| c.link.network == network && c.call == Some(Call::Submit))
+        let of_backend = |c: &&Circuit| c.link.network == network && !c.is_superseded;
+        self.circuits.values().filter(of_backend).any(|c| c.call == Some(Call::Submit))
     }
 
     fn take_answer(&mut self, id: CircuitId, call: Call) -> bool {
@@ -245,6 +246,7 @@ impl Lead {
         if circuit.state().may_hold_capacity() {
             self.publish(Event::Releasing { name });
         }
+        self.yield_ends(id);
     }
 
     pub(super) fn advance_releasing(&mut self, id: CircuitId) -> bool {
@@ -258,7 +260,8 @@ impl Lead {
     /// Makes the call that a circuit's phase and state ask for, if one may be made now.
     pub(super) fn call_backend(&mut self, id: CircuitId) -> bool {
         let Some(circuit) = self.circuits.get_mut(&id) else { return false };
-        let has_backend = self.backends.contains_key(&circuit.link.network);
+        // A former backend is asked whether or not its successor is up.
+        let has_backend = circuit.is_superseded || self.backends.contains_key(&circuit.link.network);
         let Some(key) = circuit.request.clone().filter(|_| has_backend && circuit.may_call(self.now)) else {
             return false;
         };

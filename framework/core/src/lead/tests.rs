@@ -5,4 +5,5 @@ mod loop_closed;
 mod membership;
 mod planning;
 mod random;
+mod swap;
 mod world;

@@ -76,9 +76,10 @@ pub struct NodeStatus {
 impl Lead {
     /// What a planner is shown.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let shown = |node: &'_ Node| node.networks.iter().filter(|(net, _)| !self.withdrawn.contains(*net));
         let nodes = self.nodes.iter().map(|(name, node)| NodeView {
             name: name.clone(),
-            networks: node.networks.iter().map(|(net, at)| (net.clone(), at.bare_address())).collect(),
+            networks: shown(node).map(|(net, at)| (net.clone(), at.bare_address())).collect(),
         });
         let backends = self.backends.iter().map(|(network, capabilities)| BackendView {
             network: network.clone(),
@@ -96,7 +97,8 @@ impl Lead {
 
     /// Live circuits, and links without one that back off.
     fn circuit_views(&self, now: Timestamp) -> Vec<CircuitView> {
-        let is_live = |circuit: &&Circuit| !circuit.phase.is_ending() && !circuit.is_doomed;
+        let is_live =
+            |circuit: &&Circuit| !circuit.phase.is_ending() && !circuit.is_doomed && !circuit.is_superseded;
         let view = |link: &LinkKey, rate, wanted_at, carries_traffic| CircuitView {
             a: link.a.clone(),
             z: link.z.clone(),

@@ -9,6 +9,7 @@ pub mod server;
 use serde::{Deserialize, Serialize};
 
 use crate::control::agent::{CacheView, PortView, TooBigView};
+use crate::daemon::ConfigStatus;
 use crate::loader::PluginStatus;
 
 /// A request.
@@ -27,6 +28,8 @@ pub enum Request {
     Topology,
     /// What the lead has reserved.
     Reservations,
+    /// Read the configuration again and follow it: a list of what changed, or why nothing did.
+    Reload,
     /// What happened.
     Events {
         /// Go on with what happens next.
@@ -50,6 +53,8 @@ pub struct Status {
     pub public_key: String,
     /// The revision of the overlay in force; 0 before the lead has sent one.
     pub revision: u64,
+    /// The configuration in force.
+    pub config: ConfigStatus,
     /// Threads on the data path: as many as the configuration asks for, or one if a plugin serves no more.
     pub workers: usize,
     /// Local guests and the interface each is behind.

@@ -3,6 +3,8 @@
 //! Owns the lead's inference and adaptation instances and the reservation backends. Calls to backends run as
 //! tasks of their own and come back as inputs.
 
+pub mod backends;
+mod reload;
 mod view;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,9 @@ use crate::clock::Clock;
 use crate::keys::PublicKey;
 use crate::plugin::{AdaptInstance, Backend, InferInstance};
 
+use backends::{Backends, Generation, OpenBackend};
+
+pub use reload::{BackendChange, LeadChanges};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
 
 /// A node whose session ended is given this long to come back before it counts as gone.
@@ -68,11 +73,15 @@ pub enum Input {
     Health {
         /// Its network.
         network: String,
+        /// Which of the network's backends it is.
+        generation: Generation,
         /// Why it cannot be used, if it cannot.
         outcome: Result<(), Failure>,
     },
     /// The control API asks.
     Question(Question),
+    /// The configuration has changed; the sender is told once all of it is in effect.
+    Changed(LeadChanges, oneshot::Sender<()>),
     /// The daemon stops: give everything back, then say so.
     Stop(oneshot::Sender<()>),
 }
@@ -105,8 +114,8 @@ pub struct LeadShell {
     pub infer_interval: Duration,
     /// Plans; none leaves everything on the star.
     pub adapt: Option<Revived<AdaptInstance>>,
-    /// The backends by network.
-    pub backends: BTreeMap<String, Arc<dyn Backend>>,
+    /// The backends.
+    pub backends: Backends,
     /// Networks whose backend did not start, with the reason.
     pub failed_backends: BTreeMap<String, String>,
     /// The event log.
@@ -125,6 +134,8 @@ struct Running {
     probes: BTreeMap<LinkId, CircuitId>,
     backend_states: BTreeMap<String, BackendStatus>,
     last_notes: Vec<String>,
+    /// Whom to tell when a former backend is closed.
+    closing: BTreeMap<Generation, oneshot::Sender<()>>,
     refused_reports: u64,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -143,12 +154,14 @@ impl LeadShell {
             absent: BTreeMap::new(),
             probes: BTreeMap::new(),
             last_notes: Vec::new(),
+            closing: BTreeMap::new(),
             refused_reports: 0,
             stopping: None,
         };
         running.watch_backends();
         loop {
             running.carry_out();
+            running.close_former_backends();
             if running.is_done() {
                 return;
             }
@@ -186,9 +199,16 @@ impl Running {
                 }
             }
             Input::Answered(answer) => self.handle_answer(now, answer),
-            Input::Health { network, outcome } => self.handle_health(now, &network, outcome),
+            Input::Health { network, generation, outcome } => {
+                self.handle_health(now, &network, generation, outcome);
+            }
             Input::Question(Question::Topology(reply)) => drop(reply.send(self.topology_view())),
             Input::Question(Question::Reservations(reply)) => drop(reply.send(self.reservations_view())),
+            Input::Changed(changes, done) => {
+                self.handle_changes(now, changes);
+                // Nobody waits any more: fine.
+                let _ = done.send(());
+            }
             Input::Stop(done) => {
                 self.stopping = Some(done);
                 self.shell.lead.handle_wanted(now, &Wanted::default());
@@ -232,8 +252,14 @@ impl Running {
         }
     }
 
-    fn handle_health(&mut self, now: Timestamp, network: &str, outcome: Result<(), Failure>) {
-        let Some(backend) = self.shell.backends.get(network) else { return };
+    fn handle_health(
+        &mut self,
+        now: Timestamp,
+        network: &str,
+        generation: Generation,
+        outcome: Result<(), Failure>,
+    ) {
+        let Some(backend) = self.shell.backends.current_if(network, generation) else { return };
         let Some(state) = self.backend_states.get_mut(network) else { return };
         let failure = outcome.err().filter(|failure| failure.kind != FailureKind::Unsupported);
         let reason = failure.map(|failure| failure.to_string());
@@ -303,7 +329,7 @@ impl Running {
         while let Some(action) = self.shell.lead.poll_action() {
             match action {
                 Action::Submit { circuit, network, request } => {
-                    self.call(&network, move |backend| async move {
+                    self.call(circuit, &network, move |backend| async move {
                         Answer::Submitted(
                             circuit,
                             match backend {
@@ -314,7 +340,7 @@ impl Running {
                     });
                 }
                 Action::Cancel { circuit, network, key, native_id } => {
-                    self.call(&network, move |backend| async move {
+                    self.call(circuit, &network, move |backend| async move {
                         Answer::Cancelled(
                             circuit,
                             match backend {
@@ -325,7 +351,7 @@ impl Running {
                     });
                 }
                 Action::Find { circuit, network, key } => {
-                    self.call(&network, move |backend| async move {
+                    self.call(circuit, &network, move |backend| async move {
                         Answer::Found(
                             circuit,
                             match backend {
@@ -352,12 +378,13 @@ impl Running {
 
     /// Runs one call to a backend as a task; its answer comes back as an input.
     fn call<F: Future<Output = Answer> + Send + 'static>(
-        &self,
+        &mut self,
+        circuit: CircuitId,
         network: &str,
         call: impl FnOnce(Result<Arc<dyn Backend>, Failure>) -> F,
     ) {
         let missing = || Failure::unavailable(format!("no reservation backend for {network}"));
-        let backend = self.shell.backends.get(network).cloned().ok_or_else(missing);
+        let backend = self.shell.backends.of_circuit(circuit, network).ok_or_else(missing);
         let (work, inputs) = (call(backend), self.inputs.clone());
         tokio::spawn(async move {
             drop(inputs.send(Input::Answered(work.await)).await);
@@ -375,24 +402,44 @@ impl Running {
 
     /// Gives back what an earlier lead left behind, then watches each backend.
     fn watch_backends(&self) {
-        for (network, backend) in &self.shell.backends {
-            let (network, backend, inputs) = (network.clone(), backend.clone(), self.inputs.clone());
+        for (network, open) in self.shell.backends.current() {
+            let (network, open, watch) = (network.clone(), open.clone(), self.watch(network, open));
             tokio::spawn(async move {
-                match backend.gc(Vec::new()).await {
+                match open.backend.gc(Vec::new()).await {
                     Ok(keys) if !keys.is_empty() => {
                         tracing::warn!(network, count = keys.len(), "gave back circuits of an earlier lead");
                     }
                     Ok(_) => {}
                     Err(failure) => tracing::warn!(network, %failure, "left-over circuits not cleared"),
                 }
-                loop {
-                    let outcome = backend.health().await;
-                    if inputs.send(Input::Health { network: network.clone(), outcome }).await.is_err() {
-                        return;
-                    }
-                    tokio::time::sleep(HEALTH_INTERVAL).await;
-                }
+                drop(open);
+                watch.await;
             });
+        }
+    }
+
+    /// Watches a backend that has taken over from another: what it holds is in use.
+    fn watch_backend(&self, network: &str, generation: Generation) {
+        let found = self.shell.backends.current().find(|(_, open)| open.generation == generation);
+        if let Some((_, open)) = found {
+            tokio::spawn(self.watch(network, open));
+        }
+    }
+
+    /// Asks a backend how it is, as long as it is open.
+    fn watch(&self, network: &str, open: &OpenBackend) -> impl Future<Output = ()> + Send + use<> {
+        let (network, generation, inputs) = (network.to_owned(), open.generation, self.inputs.clone());
+        let backend = Arc::downgrade(&open.backend);
+        async move {
+            while let Some(backend) = backend.upgrade() {
+                let outcome = backend.health().await;
+                drop(backend);
+                let input = Input::Health { network: network.clone(), generation, outcome };
+                if inputs.send(input).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(HEALTH_INTERVAL).await;
+            }
         }
     }
 }

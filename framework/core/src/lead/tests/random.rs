@@ -126,6 +126,10 @@ impl Chaos {
             3 => self.world.lead.handle_guests(self.world.now, &name, &[mac(last), mac(how % NODES + 1)]),
             4 => self.world.lead.handle_backend_down(self.world.now, NET, "gone"),
             5 => self.world.lead.handle_backend_up(self.world.now, NET, odin()),
+            6 => {
+                let successor = (how < 200).then(odin);
+                self.world.lead.handle_backend_replaced(self.world.now, NET, successor);
+            }
             _ => self.rejoin(last),
         }
     }
@@ -166,7 +170,8 @@ impl Chaos {
             self.world.submits.len() <= reserving.max(1),
             "a serial backend is asked one thing at a time"
         );
-        let ends: Vec<_> = self.world.lead.circuits().map(|circuit| circuit.link).collect();
+        let standing = |circuit: &CircuitStatus| circuit.phase != Phase::Releasing;
+        let ends: Vec<_> = self.world.lead.circuits().filter(standing).map(|circuit| circuit.link).collect();
         assert_eq!(ends.iter().collect::<BTreeSet<_>>().len(), ends.len(), "one circuit for the same ends");
         for key in &self.held {
             let known = self.world.lead.circuits().any(|circuit| circuit.key.as_ref() == Some(key));

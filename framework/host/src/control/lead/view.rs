@@ -32,6 +32,9 @@ pub struct ReservationsView {
     pub now_ms: u64,
     /// The backends.
     pub backends: Vec<BackendStatus>,
+    /// Backends that were replaced and still hold circuits.
+    #[serde(default)]
+    pub former_backends: usize,
     /// Circuits that are not over, oldest first.
     pub circuits: Vec<CircuitStatus>,
     /// Circuits that are over, oldest first.
@@ -65,7 +68,7 @@ pub(super) fn initial_states(shell: &LeadShell) -> BTreeMap<String, BackendStatu
         };
         (network.clone(), status)
     };
-    let started = shell.backends.keys().map(|network| state(network, "not asked yet"));
+    let started = shell.backends.current().map(|(network, _)| state(network, "not asked yet"));
     let failed = shell.failed_backends.iter().map(|(network, reason)| state(network, reason));
     started.chain(failed).collect()
 }
@@ -85,6 +88,7 @@ impl Running {
             now: self.shell.clock.now().0,
             now_ms: Clock::wall_ms(),
             backends: self.backend_states.values().cloned().collect(),
+            former_backends: self.shell.backends.former(),
             circuits: self.shell.lead.circuits().collect(),
             history: self.shell.lead.history().cloned().collect(),
             notes: self.last_notes.clone(),
