@@ -76,10 +76,14 @@ pub struct NodeStatus {
 impl Lead {
     /// What a planner is shown.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
-        let shown = |node: &'_ Node| node.networks.iter().filter(|(net, _)| !self.withdrawn.contains(*net));
         let nodes = self.nodes.iter().map(|(name, node)| NodeView {
             name: name.clone(),
-            networks: shown(node).map(|(net, at)| (net.clone(), at.bare_address())).collect(),
+            networks: node
+                .networks
+                .iter()
+                .filter(|(net, _)| !self.withdrawn.contains(*net))
+                .map(|(net, at)| (net.clone(), at.bare_address()))
+                .collect(),
         });
         let backends = self.backends.iter().map(|(network, capabilities)| BackendView {
             network: network.clone(),

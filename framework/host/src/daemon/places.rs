@@ -73,7 +73,7 @@ impl Places {
     }
 
     /// The directory of a configured backend.
-    pub(super) fn of(&self, name: &str) -> &str {
+    pub(super) fn of<'a>(&'a self, name: &'a str) -> &'a str {
         self.current.get(name).map_or(name, String::as_str)
     }
 

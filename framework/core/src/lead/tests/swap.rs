@@ -51,11 +51,9 @@ fn a_former_backend_that_does_not_answer_holds_up_nobody_and_is_asked_until_it_d
     assert_eq!(phases, [(true, Phase::Releasing), (false, Phase::Carrying)]);
     world.lead.handle_backend_down(world.now, NET, "the new one is down");
     world.pass(Duration::from_secs(10));
-    assert!(!world.finds.is_empty(), "after an unknown outcome the former backend is looked at");
-    assert!(world.finds.iter().all(|(circuit, ..)| *circuit == old.circuit));
-    while !world.finds.is_empty() {
-        world.answer_find(Ok(None));
-    }
+    assert_eq!(world.cancels.len(), 1, "asked again, although the network is down");
+    assert_eq!(world.cancels[0].0, old.circuit);
+    world.answer_cancel(Ok(()));
     assert_ne!(world.only().circuit, old.circuit);
 }
 
