@@ -66,7 +66,7 @@ impl Hub {
     /// What `vreserve reload` ends with and says, on both outputs.
     fn reload(&self) -> (i32, String) {
         let mut command = Command::new(program("vreserve"));
-        let output = command.args(["reload", "--socket"]).arg(self.path("hub.sock")).output().unwrap();
+        let output = command.args(["reload", "--config"]).arg(self.path("hub.toml")).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
     }
@@ -123,6 +123,14 @@ fn a_broken_file_changes_nothing_and_names_the_line_to_the_caller_in_the_log_and
     assert_eq!(after["loaded_ms"], before["loaded_ms"]);
     assert_eq!(hub.state_of("adapt").unwrap(), "started", "what runs is not shown as what was tried");
     assert_eq!(hub.events("reload_refused"), 1);
+
+    hub.write(&hub.text.replace("[infer.vttif]", "[infer.vttif"));
+    let (code, said) = hub.reload();
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        hub.config_status()["last_error"].as_str().unwrap().contains(said.trim()),
+        "from the daemon: {said}"
+    );
 
     hub.write(&hub.text);
     assert_eq!(hub.reload(), (0, "nothing has changed\n".to_owned()));

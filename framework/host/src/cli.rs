@@ -213,7 +213,9 @@ impl Ask {
 
     /// A refusal is about the configuration, and printed as `vreserve check` prints it.
     fn reload(&self) -> anyhow::Result<ExitCode> {
-        match client::ask(&self.find_socket()?, &Request::Reload) {
+        let named = self.config.as_deref().and_then(Config::socket_in);
+        let socket = named.map_or_else(|| self.find_socket(), Ok)?;
+        match client::ask(&socket, &Request::Reload) {
             Ok(changes) if self.json => println!("{}", json!({ "ok": true, "changes": changes })),
             Ok(changes) => print!("{}", render::reload(&changes)),
             Err(ApiError::Refused(reasons)) => {

@@ -133,7 +133,7 @@ impl Reloader {
         let names = opened.names;
         let told = LeadChanges { backends: opened.backends, adapt: opened.adapt, back_off };
         let (done, in_effect) = oneshot::channel();
-        let _ = lead.inputs.send(Input::Changed(told, done)).await;
+        drop(lead.inputs.send(Input::Changed(told, done)).await);
         in_effect.await.map_err(|_| "the lead has ended".to_owned())?;
         for kind in [PluginKind::Adapt, PluginKind::Reserve] {
             self.registry.adopt(trial, kind, &names);
