@@ -14,38 +14,57 @@
 //! - what a backend may hold for us is carried, looked up or cancelled until it says that it is gone.
 //!
 //! The modules follow the way of a circuit: `membership` and `demand` (what is there, what is wanted),
-//! `reserving`, `linking`, `switching`, then `outcome` (failure and the end); `swap` is about a backend's
-//! successor; `view` shows it all.
+//! `booking`, `windows`, `budget`, `reserving`, `stepping`, `linking`, `switching`, `resizing`, then `outcome` (failure
+//! and the end). `record`, `journalling` and `restoring` carry it over a restart, `reports` compares it with
+//! what backends hold; `swap` is about a backend's successor; `view` and `calendar` show it all.
 
 mod action;
+mod booking;
+mod budget;
+mod calendar;
 mod circuit;
 mod config;
 mod demand;
 mod event;
 mod guests;
+mod journalling;
 mod linking;
 mod membership;
 mod outcome;
+mod record;
+mod reports;
 mod reserving;
+mod resizing;
+mod restoring;
+mod stepping;
 mod swap;
 mod switching;
+mod verb;
 mod view;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use vreserve_model::{Capabilities, Timestamp, TopologyReport};
 
-pub use action::{Action, Attachment, NodeDescription, NodeRole, PairOutcome, ProbeOutcome};
+pub use action::{Action, Attachment, Call, NodeDescription, NodeRole, PairOutcome, ProbeOutcome};
+pub use booking::{Booking, BookingError, BookingId, BookingWish};
+pub use calendar::{BookingPhase, CalendarEntry};
 pub use circuit::{CircuitId, Phase, PhaseTimes};
-pub use config::{BackOff, LeadConfig, Patience};
+pub use config::{BackOff, Budget, LeadConfig, Patience};
 pub use event::{CircuitName, Event};
+pub use record::{CircuitRecord, Record, RecordBody, RecordedPair, Stage};
+pub use reports::OrphanStatus;
 pub use view::{CircuitStatus, NodeStatus};
 
+use crate::ids::LinkId;
 use crate::plan::{Layout, LinkKey, PairKey};
+use booking::BookingState;
 use circuit::Circuit;
 use guests::GuestDirectory;
 use membership::Node;
 use outcome::Setback;
+use reports::{Holdings, Orphan, OrphanKey};
 use switching::Pair;
 
 /// The lead's whole state.
@@ -63,11 +82,27 @@ pub struct Lead {
     backends: BTreeMap<String, Capabilities>,
     /// Networks whose backend was taken away.
     withdrawn: BTreeSet<String>,
-    /// What the planner wants, and since when.
+    /// Whether each backend's own list agrees with ours.
+    holdings: BTreeMap<String, Holdings>,
+    orphans: BTreeMap<OrphanKey, Orphan>,
+    /// The wall clock when it was told last.
+    wall: Option<(Timestamp, u64)>,
+    journal_failure: Option<String>,
+    is_stopping: bool,
+    /// Records of a newer version than ours.
+    left_alone: Vec<Record>,
+    /// Star links that the proxy had before this lead, by the far node.
+    known_stars: BTreeMap<String, LinkId>,
+    bookings: BTreeMap<BookingId, BookingState>,
+    /// What the planner wants.
+    planned: Layout,
+    /// What is wanted: by the planner, since when, and by open bookings.
     goal: Layout,
     wanted_since: BTreeMap<LinkKey, Timestamp>,
-    /// Every attempt that is not over, at most one for the same ends and network.
+    /// Every attempt that is not over.
     circuits: BTreeMap<CircuitId, Circuit>,
+    /// The one that has, or is to have, the link between two ends. A successor or a booking is beside it until
+    /// it takes the link over.
     circuit_of: BTreeMap<LinkKey, CircuitId>,
     pairs: BTreeMap<PairKey, Pair>,
     setbacks: BTreeMap<LinkKey, Setback>,
@@ -92,6 +127,15 @@ impl Lead {
             topology: TopologyReport::silent(),
             backends: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
+            holdings: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            wall: None,
+            journal_failure: None,
+            is_stopping: false,
+            left_alone: Vec::new(),
+            known_stars: BTreeMap::new(),
+            bookings: BTreeMap::new(),
+            planned: Layout::default(),
             goal: Layout::default(),
             wanted_since: BTreeMap::new(),
             circuits: BTreeMap::new(),
@@ -121,14 +165,14 @@ impl Lead {
 
     /// When `tick` must be called if nothing happens before; always later than the last time handed in.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let circuits = self.circuits.values().flat_map(|circuit| {
-            [circuit.deadline, circuit.retry_at.filter(|_| circuit.call.is_none())].into_iter().flatten()
-        });
+        let circuits = self.circuits.values().flat_map(Circuit::next_times);
         let setbacks = self.setbacks.iter().filter(|(link, _)| self.goal.links.contains_key(link));
         circuits
             .chain(self.pairs.values().filter_map(Pair::next_time))
             .chain(setbacks.map(|(_, setback)| setback.until))
             .chain(self.nodes.values().filter_map(|node| node.resend_at))
+            .chain(self.booking_times())
+            .chain(self.holding_times())
             .filter(|at| *at > self.now && *at != Setback::NEVER)
             .min()
     }
@@ -143,16 +187,19 @@ impl Lead {
     fn settle(&mut self) {
         self.resend_overlays();
         self.expire_switches();
+        self.review_holdings();
         loop {
+            let booked = self.advance_bookings();
             let advanced = self.advance_circuits();
             let planned = self.follow_plan();
             let submitted = self.submit_wanted();
-            if !(advanced || planned || submitted) {
+            if !(booked || advanced || planned || submitted) {
                 break;
             }
         }
         self.forget_idle_pairs();
         self.forget_old_setbacks();
+        self.journal_changes();
     }
 
     fn advance_circuits(&mut self) -> bool {
@@ -167,10 +214,13 @@ impl Lead {
     /// Leads one circuit into its next phase if its present one is over; true if anything changed.
     fn advance_circuit(&mut self, id: CircuitId) -> bool {
         let Some(circuit) = self.circuits.get(&id) else { return false };
-        if circuit.phase.has_link() && !circuit.is_upheld() {
+        let phase = circuit.phase;
+        if phase.has_link() && !circuit.is_upheld() {
             return self.lose_reservation(id);
         }
-        let phase = circuit.phase;
+        if self.end_grace(id) || self.close_in_time(id) {
+            return true;
+        }
         let advanced = match phase {
             Phase::Wanted => self.drop_unwanted(id),
             Phase::Reserving => self.advance_reserving(id),
@@ -180,7 +230,8 @@ impl Lead {
             Phase::CuttingBack => self.advance_cutting_back(id),
             Phase::Unlinking => self.advance_unlinking(id),
             Phase::Releasing => self.advance_releasing(id),
-            Phase::Carrying | Phase::Gone => false,
+            Phase::Carrying => self.resize(id),
+            Phase::Gone => false,
         };
         advanced || self.call_backend(id)
     }
@@ -194,9 +245,18 @@ impl Lead {
         self.last_id
     }
 
-    /// True if the planner wants this circuit and both its ends have been there all the time.
+    /// True if the planner or a booking wants this circuit, and both its ends have been there all the time.
     fn is_wanted(&self, circuit: &Circuit) -> bool {
-        !circuit.is_doomed && self.goal.links.contains_key(&circuit.link)
+        if circuit.is_doomed {
+            return false;
+        }
+        let is_current = self.circuit_of.get(&circuit.link) == Some(&circuit.id);
+        circuit.is_kept(self.now)
+            || match (circuit.booking, circuit.replaces) {
+                (Some(_), _) => self.booking_of(circuit).is_some(),
+                (None, Some(_)) => self.is_successor_wanted(circuit),
+                (None, None) => is_current && self.goal.links.contains_key(&circuit.link),
+            }
     }
 }
 

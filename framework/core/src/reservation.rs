@@ -12,8 +12,8 @@ use thiserror::Error;
 use vreserve_model::{Capabilities, ReservationState};
 
 use ReservationEvent::{
-    Abandon, Activate, Cancel, Cancelled, Committed, Gone, Granted, HoldExpired, OutcomeUnknown, Refused,
-    Reported, Submit,
+    Abandon, Abort, Activate, Cancel, Cancelled, Committed, Deactivated, Gone, Granted, HoldExpired,
+    OutcomeUnknown, Refused, Reported, Submit,
 };
 use ReservationState::{
     Activating, Active, Booked, Degraded, Failed, Held, Intent, Released, Releasing, Submitted, Unknown,
@@ -62,8 +62,12 @@ pub enum ReservationEvent {
     HoldExpired,
     /// We ask for the switching through.
     Activate,
+    /// The provider has taken it out of use, and still keeps it for us.
+    Deactivated,
     /// The provider reports this state.
     Reported(ReservationState),
+    /// We drop a hold.
+    Abort,
     /// We give it back.
     Cancel,
     /// The provider has taken it back.
@@ -83,6 +87,8 @@ impl fmt::Display for ReservationEvent {
             Committed => f.write_str("committed"),
             HoldExpired => f.write_str("hold expired"),
             Activate => f.write_str("activate"),
+            Deactivated => f.write_str("deactivated"),
+            Abort => f.write_str("abort"),
             Reported(state) => write!(f, "reported {state}"),
             Cancel => f.write_str("cancel"),
             Cancelled => f.write_str("cancelled"),
@@ -135,7 +141,8 @@ pub const TRANSITIONS: &[Transition] = &[
     row(Held, Refused, Failed),
     row(Held, HoldExpired, Failed),
     row(Held, OutcomeUnknown, Unknown),
-    row(Held, Cancel, Releasing),
+    // A hold is dropped, a promise is given back.
+    row(Held, Abort, Releasing),
     row(Held, Gone, Failed),
     row(Held, Reported(Booked), Booked),
     row(Held, Reported(Activating), Activating),
@@ -146,6 +153,7 @@ pub const TRANSITIONS: &[Transition] = &[
     row(Held, Reported(Unknown), Unknown),
     row(Booked, Activate, Activating),
     row(Booked, OutcomeUnknown, Unknown),
+    row(Booked, Deactivated, Booked),
     row(Booked, Cancel, Releasing),
     row(Booked, Gone, Failed),
     row(Booked, Reported(Activating), Activating),
@@ -156,6 +164,7 @@ pub const TRANSITIONS: &[Transition] = &[
     row(Booked, Reported(Unknown), Unknown),
     row(Activating, Refused, Booked),
     row(Activating, OutcomeUnknown, Unknown),
+    row(Activating, Deactivated, Booked),
     row(Activating, Cancel, Releasing),
     row(Activating, Gone, Failed),
     row(Activating, Reported(Booked), Booked),
@@ -172,6 +181,7 @@ pub const TRANSITIONS: &[Transition] = &[
     row(Active, Reported(Failed), Failed),
     row(Active, Reported(Unknown), Unknown),
     row(Active, OutcomeUnknown, Unknown),
+    row(Active, Deactivated, Booked),
     row(Active, Cancel, Releasing),
     row(Active, Gone, Failed),
     row(Degraded, Reported(Active), Active),
@@ -181,10 +191,12 @@ pub const TRANSITIONS: &[Transition] = &[
     row(Degraded, Reported(Failed), Failed),
     row(Degraded, Reported(Unknown), Unknown),
     row(Degraded, OutcomeUnknown, Unknown),
+    row(Degraded, Deactivated, Booked),
     row(Degraded, Cancel, Releasing),
     row(Degraded, Gone, Failed),
     // Cancelling is idempotent and repeated until the provider says gone; what it still shows before
     // that is only slow.
+    row(Releasing, Abort, Releasing),
     row(Releasing, Cancel, Releasing),
     row(Releasing, Cancelled, Released),
     row(Releasing, Gone, Released),
@@ -236,6 +248,11 @@ impl Reservation {
         Reservation { flow, state: Intent }
     }
 
+    /// What the provider's yes means for it.
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
     /// A reservation found again in `state`, as after a restart.
     pub fn resume(flow: Flow, state: ReservationState) -> Self {
         Reservation { flow, state }
@@ -279,6 +296,10 @@ impl Reservation {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "reservation_document.rs"]
+mod document;
 
 #[cfg(test)]
 #[path = "reservation_tests.rs"]

@@ -16,6 +16,8 @@ fn events() -> Vec<ReservationEvent> {
         Committed,
         HoldExpired,
         Activate,
+        Deactivated,
+        Abort,
         Cancel,
         Cancelled,
         Gone,

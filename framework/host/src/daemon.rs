@@ -8,13 +8,14 @@ mod ports;
 mod reload;
 mod start;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use vreserve_core::lead::{BackOff, Lead, LeadConfig};
+use vreserve_core::lead::{BackOff, Budget, Lead, LeadConfig};
 use vreserve_core::rules::StarRole;
 
 use crate::api::server::{self, Api};
@@ -195,6 +196,7 @@ async fn bind_control(config: &Config) -> Result<Option<TcpListener>, StartFailu
 fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, clock: Clock) -> LeadShell {
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
+    settings.budgets = budgets(config);
     LeadShell {
         lead: Lead::new(settings),
         infer: parts.infer,
@@ -205,6 +207,11 @@ fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, c
         events,
         clock,
     }
+}
+
+/// What may be held on each network.
+fn budgets(config: &Config) -> BTreeMap<String, Budget> {
+    config.reserves.iter().map(|reserve| (reserve.network.clone(), reserve.budget)).collect()
 }
 
 fn admitted(config: &Config) -> Vec<Admitted> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vreserve_model::{BitsPerSecond, MacAddr, Request, RequestKey, Timestamp};
 
-use super::{CircuitId, Event};
+use super::{CircuitId, Event, Record};
 use crate::ids::LinkId;
 use crate::overlay::NodeOverlay;
 
@@ -41,6 +41,16 @@ impl Attachment {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => host.into(),
             _ => self.address.clone(),
         }
+    }
+
+    /// The port of the address, if it has one: by it a reservation system tells the link's datagrams from
+    /// others between the same two addresses.
+    pub fn port(&self) -> Option<u16> {
+        if let Ok(socket) = self.address.parse::<SocketAddr>() {
+            return Some(socket.port());
+        }
+        let (host, port) = self.address.split_once(':')?;
+        port.parse().ok().filter(|_| !host.is_empty())
     }
 }
 
@@ -89,10 +99,31 @@ pub struct PairOutcome {
     pub dropped_frames: u64,
 }
 
-/// One effect for the host to carry out. Submit, Cancel and Find are each answered exactly once, also when
-/// the backend goes down meanwhile (then with `UnknownOutcome`).
+/// Names one reservation to its backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The circuit; the answer names it.
+    pub circuit: CircuitId,
+    /// Whose backend.
+    pub network: String,
+    /// The key it was requested under.
+    pub key: RequestKey,
+    /// The provider's id, if it is known.
+    pub native_id: Option<String>,
+}
+
+/// One effect for the host to carry out, in the order given. Every call to a backend is answered exactly
+/// once, also when the backend goes down meanwhile (then with `UnknownOutcome`). A `Submit` is only made
+/// when every `Record` given before it is on disk; if one is not, it is answered with `Unavailable` and the
+/// lead told through `handle_journal_failed`. All other effects are safe without.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Write a record under its key, in place of the one before.
+    Record(Record),
+    /// Remove the record under this key: the provider holds nothing any more, or the booking is over.
+    Forget(RequestKey),
+    /// The journal is to hold exactly these records (after it could not be written for a while).
+    Rewrite(Vec<Record>),
     /// Ask the backend of `network` for capacity; answer with `handle_submitted`.
     Submit {
         /// The circuit.
@@ -102,10 +133,40 @@ pub enum Action {
         /// What to ask for.
         request: Request,
     },
+    /// Turn a hold into a promise; answer with `handle_committed`.
+    Commit(Call),
+    /// Drop a hold; done when the backend says it is gone. Answer with `handle_aborted`.
+    Abort(Call),
+    /// Switch a booked reservation through; answer with `handle_activated`.
+    Activate {
+        /// The reservation.
+        call: Call,
+        /// What it was requested with.
+        request: Request,
+    },
+    /// Take a reservation out of use before it is given back; answer with `handle_deactivated`.
+    Deactivate(Call),
+    /// Change a reservation in place; answer with `handle_modified`.
+    Modify {
+        /// The reservation.
+        call: Call,
+        /// What it is to be.
+        request: Request,
+    },
     /// Give capacity back; done when the backend says it is gone. Answer with `handle_cancelled`.
-    Cancel {
-        /// The circuit.
-        circuit: CircuitId,
+    Cancel(Call),
+    /// Look a request up by its key; answer with `handle_found`.
+    Find(Call),
+    /// List what the backend holds for this installation, whichever epoch asked for it; answer with
+    /// `handle_listed`.
+    ListOwned {
+        /// Whose backend.
+        network: String,
+        /// The installation's name: all owners that are it, or begin with it and a slash.
+        owner: String,
+    },
+    /// Give back what is on no record; answer with `handle_orphan_cancelled`.
+    CancelOrphan {
         /// Whose backend.
         network: String,
         /// The key it was requested under.
@@ -113,14 +174,13 @@ pub enum Action {
         /// The provider's id, if it is known.
         native_id: Option<String>,
     },
-    /// Look a request up by its key; answer with `handle_found`.
-    Find {
-        /// The circuit.
-        circuit: CircuitId,
+    /// Have a backend that cannot list give back what is under none of these keys; answer with
+    /// `handle_collected`.
+    Gc {
         /// Whose backend.
         network: String,
-        /// The key it was requested under.
-        key: RequestKey,
+        /// The keys to keep.
+        valid: Vec<RequestKey>,
     },
     /// Send a node its part of the overlay; the node answers with the revision it applied, and later with
     /// the outcome of each pair whose way changed. A pair whose old link is gone from `links` in the same

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vreserve_model::{BitsPerSecond, RequestKey, ReservationState, Timestamp};
+use vreserve_model::{BitsPerSecond, Request, RequestKey, ReservationState, Timestamp};
 
-use super::{CircuitName, ProbeOutcome};
+use super::resizing::Resizing;
+use super::verb::Verb;
+use super::{BookingId, CircuitName, CircuitRecord, ProbeOutcome};
 use crate::ids::LinkId;
+use crate::overlay::OverlayLink;
 use crate::plan::LinkKey;
 use crate::reservation::{Flow, Reservation};
 
@@ -17,7 +21,8 @@ use crate::reservation::{Flow, Reservation};
 pub struct CircuitId(pub u64);
 
 impl CircuitId {
-    /// The link over the circuit: it has the circuit's number.
+    /// The link made for this circuit: it has the circuit's number, which it keeps when a successor takes it
+    /// over.
     pub fn link(self) -> LinkId {
         LinkId(self.0)
     }
@@ -114,21 +119,22 @@ pub struct PhaseTimes {
     pub released_at: Option<Timestamp>,
 }
 
-/// A call to a backend that has not been answered yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    Submit,
-    Cancel,
-    Find,
+/// How long something has lasted, also across a restart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age {
+    /// Since when in this lead's time.
+    pub(super) at: Timestamp,
+    /// For how long before that; none if the wall clock could not tell.
+    pub(super) before: Option<Duration>,
 }
 
-impl Call {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Call::Submit => "submit",
-            Call::Cancel => "cancel",
-            Call::Find => "find",
-        }
+impl Age {
+    pub(super) fn since(at: Timestamp) -> Self {
+        Age { at, before: Some(Duration::ZERO) }
+    }
+
+    pub(super) fn until(self, now: Timestamp) -> Option<Duration> {
+        Some(self.before? + now.since(self.at))
     }
 }
 
@@ -136,23 +142,49 @@ impl Call {
 pub(super) struct Circuit {
     pub(super) id: CircuitId,
     pub(super) link: LinkKey,
+    /// The link over it: its own number, or that of the circuit whose link it took over.
+    pub(super) link_id: LinkId,
     pub(super) rank: usize,
     pub(super) rate: BitsPerSecond,
     pub(super) granted: Option<BitsPerSecond>,
+    /// The window as granted, in milliseconds since the Unix epoch.
+    pub(super) window: (Option<u64>, Option<u64>),
     pub(super) phase: Phase,
     /// True if it must end although it may be wanted: an end of it has left.
     pub(super) is_doomed: bool,
     /// True if the backend that holds it has been replaced.
     pub(super) is_superseded: bool,
+    /// Found on record: not dropped before, though nobody may want it yet.
+    pub(super) kept_until: Option<Timestamp>,
+    /// The link as ends of a restored circuit say they have it: so it stays while the other end is not back.
+    pub(super) present: BTreeMap<String, OverlayLink>,
+    /// The booking it is for.
+    pub(super) booking: Option<BookingId>,
+    /// The circuit whose link it is to take over, being larger.
+    pub(super) replaces: Option<CircuitId>,
     pub(super) reservation: Reservation,
-    pub(super) request: Option<RequestKey>,
+    /// True if the provider switches it through by itself once it is promised.
+    pub(super) is_fused: bool,
+    /// What was asked for, whole.
+    pub(super) request: Option<Request>,
+    pub(super) attempt: u32,
     pub(super) native_id: Option<String>,
     pub(super) native_state: String,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) call: Option<Call>,
+    pub(super) call: Option<Verb>,
     /// Not before this time is the backend called again.
     pub(super) retry_at: Option<Timestamp>,
     pub(super) failed_calls: u32,
+    /// To be looked up as soon as no other call is outstanding.
+    pub(super) look_up: bool,
+    pub(super) submitted: Option<Age>,
+    /// Since when the provider has held it without a commit.
+    pub(super) held: Option<Age>,
+    /// True if it was committed, or needed no commit.
+    pub(super) is_committed: bool,
+    /// True if it was taken out of use, or at least asked to be.
+    pub(super) is_deactivated: bool,
+    pub(super) resizing: Resizing,
     /// When the phase is given up.
     pub(super) deadline: Option<Timestamp>,
     /// The revision that each end must have applied before the phase is over.
@@ -160,6 +192,8 @@ pub(super) struct Circuit {
     pub(super) probe: Option<ProbeOutcome>,
     pub(super) times: PhaseTimes,
     pub(super) failure: Option<String>,
+    /// What is on record, or on its way there.
+    pub(super) recorded: Option<CircuitRecord>,
 }
 
 impl Circuit {
@@ -173,30 +207,49 @@ impl Circuit {
         Circuit {
             id,
             link,
+            link_id: id.link(),
             rank,
             rate,
             granted: None,
+            window: (None, None),
             phase: Phase::Wanted,
             is_doomed: false,
             is_superseded: false,
+            kept_until: None,
+            present: BTreeMap::new(),
+            booking: None,
+            replaces: None,
             reservation: Reservation::new(Flow::Stepwise),
+            is_fused: false,
             request: None,
+            attempt: 0,
             native_id: None,
             native_state: String::new(),
             labels: BTreeMap::new(),
             call: None,
             retry_at: None,
             failed_calls: 0,
+            look_up: false,
+            submitted: None,
+            held: None,
+            is_committed: false,
+            is_deactivated: false,
+            resizing: Resizing::default(),
             deadline: None,
             awaiting: BTreeMap::new(),
             probe: None,
             times: PhaseTimes { wanted_at: now, ..PhaseTimes::default() },
             failure: None,
+            recorded: None,
         }
     }
 
     pub(super) fn name(&self) -> CircuitName {
         CircuitName { circuit: self.id, link: self.link.clone() }
+    }
+
+    pub(super) fn key(&self) -> Option<&RequestKey> {
+        self.request.as_ref().map(|request| &request.key)
     }
 
     pub(super) fn state(&self) -> ReservationState {
@@ -216,6 +269,11 @@ impl Circuit {
         )
     }
 
+    /// True while it is spared although nobody may want it.
+    pub(super) fn is_kept(&self, now: Timestamp) -> bool {
+        self.kept_until.is_some_and(|until| now < until)
+    }
+
     /// True if the backend may be called: no answer is outstanding and no delay is running.
     pub(super) fn may_call(&self, now: Timestamp) -> bool {
         self.call.is_none() && self.retry_at.is_none_or(|at| at <= now)
@@ -223,5 +281,11 @@ impl Circuit {
 
     pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
         self.deadline.is_some_and(|at| at <= now)
+    }
+
+    /// When something is to be done about it if nothing happens before.
+    pub(super) fn next_times(&self) -> impl Iterator<Item = Timestamp> {
+        let retry_at = self.retry_at.filter(|_| self.call.is_none());
+        [self.deadline, retry_at, self.kept_until, self.resizing.next_time(self.call)].into_iter().flatten()
     }
 }

@@ -1,6 +1,9 @@
 //! What the lead is told once: its identity and its patience.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use vreserve_model::BitsPerSecond;
 
 /// The settings of a [`Lead`](super::Lead). [`LeadConfig::new`] gives defaults for all but the identity.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,12 +21,34 @@ pub struct LeadConfig {
     pub poll_every: Duration,
     /// A wanted rate up to this fraction above the granted one counts as met.
     pub rate_margin: f64,
+    /// How long a circuit found on record is kept though nobody wants it yet: planners need a while to see
+    /// again what it carries.
+    pub restore_grace: Duration,
+    /// How often backends that can list are asked what they hold.
+    pub list_every: Duration,
+    /// How long capacity that is on no record is watched before it is given back.
+    pub orphan_grace: Duration,
+    /// A circuit is not resized before this long after it began to carry, or was resized last.
+    pub resize_every: Duration,
+    /// How long before its window closes a booking's pairs go back to the star; a tenth of a short window.
+    pub close_before: Duration,
+    /// What may be held on a network at once; no entry means no limit.
+    pub budgets: BTreeMap<String, Budget>,
     /// A circuit that no pair could be switched to in this many attempts is given up.
     pub switch_attempts: u32,
     /// How many past circuits are kept for display.
     pub history: usize,
     /// How many guests one node may announce; more are ignored.
     pub guests_per_node: usize,
+}
+
+/// What may be held on one network at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Circuits.
+    pub circuits: Option<u32>,
+    /// The sum of their rates.
+    pub rate: Option<BitsPerSecond>,
 }
 
 /// Doubling delays.
@@ -46,7 +71,7 @@ pub struct Patience {
     pub switching: Duration,
     /// Until both ends have taken down a link; then it is released regardless.
     pub unlinking: Duration,
-    /// From a granted request until the circuit is active.
+    /// From a granted request, or the start of its window, until the circuit is active.
     pub activating: Duration,
 }
 
@@ -66,6 +91,12 @@ impl LeadConfig {
             },
             poll_every: Duration::from_secs(1),
             rate_margin: 0.25,
+            restore_grace: Duration::from_secs(15),
+            list_every: Duration::from_secs(30),
+            orphan_grace: Duration::from_secs(30),
+            resize_every: Duration::from_secs(10),
+            close_before: Duration::from_secs(2),
+            budgets: BTreeMap::new(),
             switch_attempts: 5,
             history: 100,
             guests_per_node: 4096,

@@ -16,6 +16,8 @@ pub(super) enum Obstacle {
     NoBackend,
     FormerBackend,
     NoRoom,
+    OverBudget,
+    Journal,
     Queue,
 }
 
@@ -29,6 +31,8 @@ impl Obstacle {
             Obstacle::NoBackend => "waits for the reservation backend",
             Obstacle::FormerBackend => "waits until the former backend has given back its circuit",
             Obstacle::NoRoom => "waits until the backend has room for another circuit",
+            Obstacle::OverBudget => "waits until the budget of its network has room for it",
+            Obstacle::Journal => "waits until the journal can be written",
             Obstacle::Queue => "waits for the backend to answer another request",
         }
     }
@@ -51,25 +55,31 @@ impl Lead {
     /// A backend can be used. What its predecessor could never do, it may be able to.
     pub fn handle_backend_up(&mut self, now: Timestamp, network: &str, capabilities: Capabilities) {
         self.advance_clock(now);
-        if capabilities.two_phase {
-            let reason = "a backend that holds before it books needs a commit, which is not asked for yet";
-            self.backends.remove(network);
-            self.publish(Event::BackendDown { network: network.into(), reason: reason.into() });
-        } else {
-            self.backends.insert(network.into(), capabilities);
-            self.withdrawn.remove(network);
-            let is_never =
-                |link: &LinkKey, setback: &Setback| link.network == network && setback.is_for_ever();
-            self.setbacks.retain(|link, setback| !is_never(link, setback));
-            self.publish(Event::BackendUp { network: network.into() });
-        }
+        self.watch_holdings(network, &capabilities);
+        self.backends.insert(network.into(), capabilities);
+        self.withdrawn.remove(network);
+        self.forgive(network);
+        self.publish(Event::BackendUp { network: network.into() });
         self.settle();
+    }
+
+    /// What a backend could never do, its successor may.
+    fn forgive(&mut self, network: &str) {
+        let is_never = |link: &LinkKey, setback: &Setback| link.network == network && setback.is_for_ever();
+        self.setbacks.retain(|link, setback| !is_never(link, setback));
+        for state in self.bookings.values_mut().filter(|state| state.booking.link.network == network) {
+            state.setback = state.setback.take().filter(|setback| !setback.is_for_ever());
+        }
+        for circuit in self.circuits.values_mut().filter(|circuit| circuit.link.network == network) {
+            circuit.resizing.not_before = circuit.resizing.not_before.filter(|at| *at != Setback::NEVER);
+        }
     }
 
     /// A backend cannot be used for now. Circuits that carry traffic go on; calls wait until it is back.
     pub fn handle_backend_down(&mut self, now: Timestamp, network: &str, reason: &str) {
         self.advance_clock(now);
         if self.backends.remove(network).is_some() {
+            self.holdings.remove(network);
             self.publish(Event::BackendDown { network: network.into(), reason: reason.into() });
         }
         self.settle();
@@ -79,13 +89,17 @@ impl Lead {
     pub fn handle_wanted(&mut self, now: Timestamp, wanted: &Wanted) {
         self.advance_clock(now);
         let wanted = &self.without_withdrawn(wanted);
-        let (goal, left_out) = Layout::from_wanted(wanted);
+        let nothing = Wanted::default();
+        let wanted = if self.is_stopping { &nothing } else { wanted };
+        let (planned, left_out) = Layout::from_wanted(wanted);
+        let goal = self.with_bookings(planned.clone());
         let is_other = goal.ways != self.goal.ways || !goal.links.keys().eq(self.goal.links.keys());
         let plan = plan::diff(&self.in_force(), &goal, self.config.rate_margin);
         if is_other && !plan.is_empty() {
             self.publish_plan(&plan, wanted, left_out);
         }
         self.publish_undersized(&plan, &goal);
+        self.planned = planned;
         self.wanted_since.retain(|link, _| goal.links.contains_key(link));
         for link in goal.links.keys() {
             self.wanted_since.entry(link.clone()).or_insert(now);
@@ -104,7 +118,7 @@ impl Lead {
         }
         if !self.is_making() {
             for step in plan.unmake {
-                changed |= self.take_step(step);
+                changed |= !self.is_premature(&step) && self.take_step(step);
             }
         }
         changed
@@ -119,9 +133,25 @@ impl Lead {
         }
     }
 
+    /// True for the end of what was found on record and is to be kept for a while, and of what is booked, which
+    /// its booking ends.
+    fn is_premature(&self, step: &Step) -> bool {
+        let id = match step {
+            Step::CutBack { pair } => self.pairs.get(pair).and_then(|pair| pair.told),
+            Step::Remove { link } => self.circuit_of.get(link).copied(),
+            Step::Add { .. } | Step::Move { .. } => None,
+        };
+        let is_booked =
+            |circuit: &Circuit| matches!(step, Step::Remove { .. }) && self.booking_of(circuit).is_some();
+        let circuit = id.and_then(|id| self.circuits.get(&id));
+        circuit.is_some_and(|circuit| circuit.is_kept(self.now) || is_booked(circuit))
+    }
+
     /// The links that are wanted or set up and not on their way out, and the pairs that were told to use them.
     fn in_force(&self) -> Layout {
-        let live = self.circuits.values().filter(|circuit| !circuit.phase.is_ending() && !circuit.is_doomed);
+        let is_current = |circuit: &&Circuit| self.circuit_of.get(&circuit.link) == Some(&circuit.id);
+        let is_live = |circuit: &&Circuit| !circuit.phase.is_ending() && !circuit.is_doomed;
+        let live = self.circuits.values().filter(is_current).filter(is_live);
         let planned = |c: &Circuit| PlannedLink { rate: c.rate_in_force(), rank: c.rank };
         let way = |(key, pair): (&PairKey, &super::Pair)| {
             let link = self.circuits.get(&pair.told?)?.link.clone();
@@ -138,7 +168,9 @@ impl Lead {
     fn is_making(&self) -> bool {
         self.circuits.values().filter(|circuit| self.is_wanted(circuit)).any(|circuit| match circuit.phase {
             Phase::Wanted => matches!(self.obstacle(circuit), None | Some(Obstacle::Queue)),
-            Phase::Reserving => circuit.state() != vreserve_model::ReservationState::Unknown,
+            Phase::Reserving => {
+                circuit.state() != vreserve_model::ReservationState::Unknown && self.may_link(circuit)
+            }
             Phase::Linking | Phase::Probing => true,
             Phase::Switching => self.has_pending_pairs(circuit.id),
             _ => false,
@@ -148,7 +180,10 @@ impl Lead {
     /// Why a wanted circuit is not asked for now; none if it can be.
     pub(super) fn obstacle(&self, circuit: &Circuit) -> Option<Obstacle> {
         let link = &circuit.link;
-        if let Some(setback) = self.setbacks.get(link).filter(|setback| setback.until > self.now) {
+        if self.journal_failure.is_some() {
+            return Some(Obstacle::Journal);
+        }
+        if let Some(setback) = self.setback_of(circuit).filter(|setback| setback.until > self.now) {
             return Some(if setback.is_for_ever() { Obstacle::Hopeless } else { Obstacle::BackingOff });
         }
         let ends = link.ends().map(|end| self.nodes.get(end));
@@ -162,19 +197,24 @@ impl Lead {
         if self.waits_for_former(link) {
             return Some(Obstacle::FormerBackend);
         }
-        let holding = |other: &&Circuit| {
-            other.link.network == link.network && !other.is_superseded && other.state().may_hold_capacity()
-        };
-        let held = self.circuits.values().filter(holding).count();
-        if backend.max_concurrent.is_some_and(|room| held >= room as usize) {
-            return Some(Obstacle::NoRoom);
-        }
-        (backend.serial && self.is_submitting(&link.network)).then_some(Obstacle::Queue)
+        let window = self.booking_of(circuit).map(|booking| (booking.start_ms, booking.end_ms));
+        let is_queueing =
+            backend.serial && self.is_submitting(&link.network) || self.is_collecting(&link.network);
+        self.room_obstacle(link, circuit.rate, window).or(is_queueing.then_some(Obstacle::Queue))
     }
 
     fn want(&mut self, link: LinkKey, planned: PlannedLink) -> bool {
-        if self.circuit_of.contains_key(&link) {
+        // What only a booking wants, its own circuit brings.
+        if self.circuit_of.contains_key(&link) || !self.planned.links.contains_key(&link) {
             return false;
+        }
+        // A successor whose predecessor is gone is what is wanted.
+        let is_heir = |c: &&mut Circuit| c.replaces.is_some() && c.link == link && !c.phase.is_ending();
+        if let Some(heir) = self.circuits.values_mut().find(is_heir).filter(|heir| !heir.is_doomed) {
+            heir.replaces = None;
+            let id = heir.id;
+            self.circuit_of.insert(link, id);
+            return true;
         }
         let id = CircuitId(self.new_id());
         self.circuit_of.insert(link.clone(), id);
@@ -185,7 +225,8 @@ impl Lead {
     /// What has not been asked for yet is asked for as it is wanted last.
     fn update_intents(&mut self) {
         for circuit in self.circuits.values_mut() {
-            if let Some(planned) = self.goal.links.get(&circuit.link) {
+            let is_automatic = circuit.booking.is_none() && circuit.replaces.is_none();
+            if let Some(planned) = self.planned.links.get(&circuit.link).filter(|_| is_automatic) {
                 circuit.rank = planned.rank;
                 if circuit.phase == Phase::Wanted {
                     circuit.rate = planned.rate;
@@ -235,7 +276,9 @@ impl Lead {
     fn publish_undersized(&mut self, plan: &Plan, goal: &Layout) {
         for link in &plan.undersized {
             let circuit = self.circuit_of.get(link).and_then(|id| self.circuits.get(id));
-            let granted = circuit.and_then(|circuit| circuit.granted);
+            // What can be resized says by itself when that fails.
+            let fixed = circuit.filter(|circuit| self.rate_missing(circuit).is_none());
+            let granted = fixed.and_then(|circuit| circuit.granted);
             let before = self.goal.links.get(link).map(|planned| planned.rate.0 as f64);
             if let (Some(granted), Some(wanted)) = (granted, goal.links.get(link).map(|l| l.rate)) {
                 let limit = granted.0 as f64 * (1.0 + self.config.rate_margin);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vreserve_model::{BitsPerSecond, MacAddr, Pattern, RequestKey, ReservationState, Timestamp, WantedLink};
 
-use super::{CircuitId, NodeRole, Phase};
+use super::{BookingId, CircuitId, NodeRole, Phase, Stage};
 use crate::ids::LinkId;
 use crate::plan::LinkKey;
 
@@ -54,6 +54,54 @@ pub enum Event {
         wanted: BitsPerSecond,
         granted: BitsPerSecond,
     },
+    /// A circuit was found on record; it is looked up before anything else.
+    Restored {
+        #[serde(flatten)]
+        name: CircuitName,
+        stage: Stage,
+        pairs: usize,
+    },
+    /// A circuit's rate was changed in place.
+    Resized {
+        #[serde(flatten)]
+        name: CircuitName,
+        from: BitsPerSecond,
+        to: BitsPerSecond,
+    },
+    /// A circuit could not be resized; it is kept as it is.
+    ResizeFailed {
+        #[serde(flatten)]
+        name: CircuitName,
+        wanted: BitsPerSecond,
+        reason: String,
+    },
+    /// A circuit carries the link, and the pairs, of an earlier one from now on; that one is given back.
+    TookOver {
+        #[serde(flatten)]
+        name: CircuitName,
+        from: CircuitId,
+    },
+    /// An operator has booked capacity.
+    Booked {
+        booking: BookingId,
+        #[serde(flatten)]
+        link: LinkKey,
+        rate: BitsPerSecond,
+        start_ms: u64,
+        end_ms: u64,
+    },
+    /// A booking's window has opened.
+    BookingOpened { booking: BookingId },
+    /// A booking is over, or was cancelled.
+    BookingClosed { booking: BookingId, cancelled: bool },
+    /// Records cannot be written: nothing new is asked for.
+    JournalFailed { reason: String },
+    /// Records can be written again.
+    JournalRestored,
+    /// A backend holds capacity for us that is on no record.
+    OrphanFound { network: String, key: RequestKey, native_id: Option<String> },
+    /// Such capacity is gone.
+    OrphanGone { network: String, key: RequestKey, native_id: Option<String> },
     /// Capacity was asked for.
     ReservationSubmitted {
         #[serde(flatten)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use vreserve_model::Timestamp;
 
+use super::circuit::Circuit;
 use super::outcome::Cause;
 use super::{Action, CircuitId, Event, Lead, Phase, ProbeOutcome};
 use crate::ids::LinkId;
@@ -26,9 +27,8 @@ impl Lead {
     /// One end of a link says that it is up or down. A circuit that either end sees down is dead.
     pub fn handle_link_state(&mut self, now: Timestamp, node: &str, link: LinkId, is_up: bool) {
         self.advance_clock(now);
-        let id = CircuitId(link.0);
-        let circuit = self.circuits.get(&id).filter(|circuit| circuit.link.far_end(node).is_some());
-        if let Some(circuit) = circuit {
+        if let Some(circuit) = self.circuit_over(link, node) {
+            let id = circuit.id;
             let has_passed = circuit.phase.has_link() && circuit.phase >= Phase::Switching;
             self.publish(Event::LinkChanged { node: node.into(), link, up: is_up });
             if has_passed && !is_up {
@@ -42,6 +42,24 @@ impl Lead {
             }
         }
         self.settle();
+    }
+
+    /// A node finds that a link no longer carries what it should: loss, delay or rate out of bounds. Pairs
+    /// on a circuit go to the star at once, and the circuit is given back and asked for anew.
+    pub fn handle_degraded(&mut self, now: Timestamp, node: &str, link: LinkId, reason: &str) {
+        self.advance_clock(now);
+        let circuit = self.circuit_over(link, node).filter(|circuit| circuit.phase.takes_pairs());
+        if let Some(id) = circuit.map(|circuit| circuit.id) {
+            self.fail(id, &format!("degraded at {node}: {reason}"), Cause::Other);
+        }
+        self.settle();
+    }
+
+    /// The circuit under a link of which `node` is an end.
+    fn circuit_over(&self, link: LinkId, node: &str) -> Option<&Circuit> {
+        let is_it =
+            |c: &&Circuit| c.link_id == link && c.phase >= Phase::Linking && c.phase <= Phase::Unlinking;
+        self.circuits.values().filter(is_it).find(|circuit| circuit.link.far_end(node).is_some())
     }
 
     pub(super) fn start_linking(&mut self, id: CircuitId) {
@@ -60,7 +78,7 @@ impl Lead {
     }
 
     /// Enters a phase that is over when both ends have set up what it changes.
-    fn await_ends(&mut self, id: CircuitId, phase: Phase, patience: Duration) {
+    pub(super) fn await_ends(&mut self, id: CircuitId, phase: Phase, patience: Duration) {
         let Some(circuit) = self.circuits.get_mut(&id) else { return };
         circuit.phase = phase;
         circuit.deadline = Some(self.now + patience);
@@ -81,7 +99,7 @@ impl Lead {
 
     /// A node could not set up `revision`: the links that it would have brought have failed.
     pub(super) fn fail_linking_at(&mut self, node: &str, revision: u64, reason: &str) {
-        let is_hit = |circuit: &&super::Circuit| {
+        let is_hit = |circuit: &&Circuit| {
             circuit.phase == Phase::Linking && circuit.awaiting.get(node).is_some_and(|r| *r <= revision)
         };
         let ids: Vec<_> = self.circuits.values().filter(is_hit).map(|circuit| circuit.id).collect();
@@ -94,7 +112,9 @@ impl Lead {
         if self.drop_unwanted_link(id) {
             return true;
         }
-        if !self.have_ends_applied(id) {
+        let link = self.circuits.get(&id).map(|circuit| circuit.link.clone());
+        let are_there = link.is_some_and(|link| link.ends().iter().all(|end| self.nodes.contains_key(*end)));
+        if !are_there || !self.have_ends_applied(id) {
             return self.fail_if_overdue(id, "the ends did not set up the link in time");
         }
         let deadline = self.now + self.config.patience.probing;
@@ -102,11 +122,11 @@ impl Lead {
         circuit.phase = Phase::Probing;
         circuit.times.linked_at = Some(self.now);
         circuit.deadline = Some(deadline);
-        let (node, rate) = (circuit.link.a.clone(), circuit.rate_in_force());
+        let (node, link, rate) = (circuit.link.a.clone(), circuit.link_id, circuit.rate_in_force());
         let took_ms = millis(self.now, circuit.times.active_at);
         let name = circuit.name();
         self.publish(Event::Linked { name, took_ms });
-        self.actions.push_back(Action::Probe { circuit: id, node, link: id.link(), rate });
+        self.actions.push_back(Action::Probe { circuit: id, node, link, rate });
         true
     }
 

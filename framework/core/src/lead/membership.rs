@@ -75,6 +75,7 @@ impl Lead {
             for (guest, from) in change.moved {
                 self.publish(Event::GuestMoved { guest, from, to: node.into() });
             }
+            self.review_windows();
         }
         self.settle();
     }
@@ -144,7 +145,7 @@ impl Lead {
         let names: Vec<_> =
             self.nodes.iter().filter(|(_, n)| lacks(n)).map(|(name, _)| name.clone()).collect();
         for name in &names {
-            let id = LinkId(self.new_id());
+            let id = self.known_stars.remove(name).unwrap_or_else(|| LinkId(self.new_id()));
             if let Some(node) = self.nodes.get_mut(name) {
                 node.star_link = Some(id);
             }
@@ -187,7 +188,7 @@ impl Lead {
         });
     }
 
-    fn touch_proxy(&mut self) {
+    pub(super) fn touch_proxy(&mut self) {
         if let Some(proxy) = self.proxy.clone() {
             self.touch(&proxy);
         }
@@ -221,15 +222,12 @@ impl Lead {
         links.sort_by_key(|link| link.id);
         let own_pairs = self.pairs.iter().filter(|(_, pair)| pair.node == name);
         let pairs = own_pairs.filter_map(|(key, pair)| {
-            let link = pair.told?.link();
+            let link = self.circuits.get(&pair.told?)?.link_id;
+            links.iter().find(|own| own.id == link)?;
             Some(PairWay { source: key.source, destination: key.destination, link })
         });
-        NodeOverlay {
-            revision: node.revision,
-            links,
-            pairs: pairs.collect(),
-            guests: self.directory_of(name, node),
-        }
+        let pairs = pairs.collect();
+        NodeOverlay { revision: node.revision, links, pairs, guests: self.directory_of(name, node) }
     }
 
     fn star_links(&self, name: &str, node: &Node) -> Vec<OverlayLink> {
@@ -253,10 +251,10 @@ impl Lead {
     fn circuit_link(&self, id: CircuitId, name: &str) -> Option<OverlayLink> {
         let circuit = self.circuits.get(&id).filter(|circuit| circuit.phase.has_link())?;
         let far_node = circuit.link.far_end(name)?;
-        let far = self.nodes.get(far_node)?;
+        let Some(far) = self.nodes.get(far_node) else { return circuit.present.get(name).cloned() };
         let network = &circuit.link.network;
         Some(OverlayLink {
-            id: id.link(),
+            id: circuit.link_id,
             class: LinkClass::Circuit,
             far_node: far_node.into(),
             endpoint: self.nodes.get(name)?.networks.get(network)?.endpoint.clone(),

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use vreserve_model::{BitsPerSecond, ReservationState, Timestamp};
 
+use super::circuit::Circuit;
 use super::linking::millis;
 use super::{CircuitId, Event, Lead, Phase};
+use crate::plan::LinkKey;
 
 /// What failure taught about one link: when to try again.
 #[derive(Clone, Debug)]
@@ -68,7 +70,12 @@ impl Lead {
     fn set_back(&mut self, id: CircuitId, reason: &str, cause: Cause) -> Option<Timestamp> {
         let (now, back_off) = (self.now, self.config.back_off);
         let circuit = self.circuits.get(&id)?;
-        let before = self.setbacks.get(&circuit.link).map_or(0, |setback| setback.failures);
+        if let Some(old) = circuit.replaces.filter(|old| self.circuits.contains_key(old)) {
+            let rate = circuit.rate;
+            self.resize_failed(old, Some(rate), reason, cause);
+            return self.circuits.get(&old)?.resizing.not_before.filter(|at| *at != Setback::NEVER);
+        }
+        let before = self.setback_of(circuit).map_or(0, |setback| setback.failures);
         let carried = circuit.times.switched_at.map(|since| now.since(since));
         let was_success = carried.is_some_and(|carried| carried >= back_off.delay(before));
         let failures = if was_success { 1 } else { before.saturating_add(1) };
@@ -84,8 +91,23 @@ impl Lead {
             is_refused: cause == Cause::Refused,
             rate: circuit.rate,
         };
-        self.setbacks.insert(circuit.link.clone(), setback);
+        match circuit.booking {
+            Some(booking) => {
+                if let Some(state) = self.bookings.get_mut(&booking) {
+                    state.setback = Some(setback);
+                }
+            }
+            None => drop(self.setbacks.insert(circuit.link.clone(), setback)),
+        }
         (until != Setback::NEVER).then_some(until)
+    }
+
+    /// What the last failure taught about what this circuit is for.
+    pub(super) fn setback_of(&self, circuit: &Circuit) -> Option<&Setback> {
+        match circuit.booking {
+            Some(booking) => self.bookings.get(&booking)?.setback.as_ref(),
+            None => self.setbacks.get(&circuit.link),
+        }
     }
 
     /// The provider no longer stands by a circuit whose link is set up.
@@ -101,8 +123,10 @@ impl Lead {
 
     /// An end of these circuits is gone. Nothing is to be learnt from that for the next attempt.
     pub(super) fn doom_circuits_of(&mut self, node: &str) -> usize {
-        let is_hit = |circuit: &&super::Circuit| {
-            circuit.phase != Phase::Wanted && circuit.link.far_end(node).is_some()
+        // A booking that waits for its window outlives the absence of a node.
+        let is_waiting = |circuit: &Circuit| circuit.booking.is_some() && circuit.phase == Phase::Reserving;
+        let is_hit = |circuit: &&Circuit| {
+            circuit.phase != Phase::Wanted && !is_waiting(circuit) && circuit.link.far_end(node).is_some()
         };
         let ids: Vec<_> = self.circuits.values().filter(is_hit).map(|circuit| circuit.id).collect();
         for id in &ids {
@@ -116,16 +140,47 @@ impl Lead {
         ids.len()
     }
 
+    /// An end of a restored circuit has not come back in time.
+    pub(super) fn end_grace(&mut self, id: CircuitId) -> bool {
+        let Some(circuit) = self.circuits.get_mut(&id) else { return false };
+        if circuit.kept_until.is_none_or(|until| until > self.now) {
+            return false;
+        }
+        circuit.kept_until = None;
+        circuit.present.clear();
+        let missing = circuit.link.ends().into_iter().find(|end| !self.nodes.contains_key(*end));
+        let reason = missing.map(|end| format!("{end} has not come back"));
+        if let (Some(reason), true) = (reason, circuit.phase.has_link()) {
+            circuit.is_doomed = true;
+            circuit.failure = Some(reason);
+            self.unlink(id);
+        }
+        true
+    }
+
+    /// The ends may be another circuit's by now.
+    pub(super) fn forget_ends(&mut self, id: CircuitId, link: &LinkKey) {
+        if self.circuit_of.get(link) == Some(&id) {
+            self.circuit_of.remove(link);
+        }
+    }
+
     /// Nothing is held any more: the circuit is history.
     pub(super) fn retire(&mut self, id: CircuitId) {
         let Some(mut circuit) = self.circuits.remove(&id) else { return };
         self.forget_ends(id, &circuit.link);
+        if let Some(state) = circuit.booking.and_then(|booking| self.bookings.get_mut(&booking)) {
+            state.circuit = state.circuit.filter(|of_booking| *of_booking != id);
+        }
+        if let Some(key) = circuit.key().filter(|_| circuit.recorded.is_some()) {
+            self.forget(key.clone());
+        }
         circuit.phase = Phase::Gone;
         if circuit.times.submitted_at.is_none() {
             return;
         }
         circuit.times.released_at = Some(self.now);
-        if circuit.failure.is_none() {
+        if circuit.failure.is_none() && circuit.booking.is_none() {
             self.setbacks.remove(&circuit.link);
         }
         if circuit.state() == ReservationState::Released || circuit.times.active_at.is_some() {
@@ -140,11 +195,20 @@ impl Lead {
     }
 
     /// Something was released: what was refused for lack of room is tried again at once (the original had no retry).
-    fn offer_room(&mut self, network: &str) {
+    pub(super) fn offer_room(&mut self, network: &str) {
         let now = self.now;
-        for (link, setback) in &mut self.setbacks {
-            if link.network == network && setback.is_refused && !setback.is_for_ever() {
+        let links = self.setbacks.iter_mut().filter(|(link, _)| link.network == network);
+        let bookings = self.bookings.values_mut().filter(|state| state.booking.link.network == network);
+        let setbacks = links.map(|(_, setback)| setback);
+        for setback in setbacks.chain(bookings.filter_map(|state| state.setback.as_mut())) {
+            if setback.is_refused && !setback.is_for_ever() {
                 setback.until = setback.until.min(now);
+            }
+        }
+        for circuit in self.circuits.values_mut().filter(|circuit| circuit.link.network == network) {
+            let resizing = &mut circuit.resizing;
+            if resizing.is_refused {
+                resizing.not_before = resizing.not_before.map(|at| at.min(now));
             }
         }
     }

@@ -1,17 +1,19 @@
 //! Asking backends for capacity, looking requests up, giving capacity back.
 //!
 //! Each call is outstanding until it is answered; a circuit has at most one. After an unknown outcome the
-//! only call is a look-up, until the backend has said what it holds.
+//! only call is a look-up, until the backend has said what it holds. What lies between a promise and traffic
+//! is in `stepping`.
 
 use std::time::Duration;
 
 use vreserve_model::{
-    BitsPerSecond, DataPlane, Failure, FailureKind, Observed, Request, RequestKey, ReservationState,
-    Timestamp,
+    BitsPerSecond, Capabilities, DataPlane, Failure, FailureKind, Flow as Datagrams, Observed, Request,
+    RequestKey, ReservationState, Timestamp,
 };
 
-use super::circuit::{Call, Circuit};
+use super::circuit::{Age, Circuit};
 use super::outcome::Cause;
+use super::verb::Verb;
 use super::{Action, CircuitId, Event, Lead, Phase};
 use crate::reservation::{Flow, IllegalTransition, Reservation, ReservationEvent};
 
@@ -19,12 +21,15 @@ impl Lead {
     /// The backend has answered a submit.
     pub fn handle_submitted(&mut self, now: Timestamp, id: CircuitId, answer: Result<Observed, Failure>) {
         self.advance_clock(now);
-        if !self.take_answer(id, Call::Submit) {
+        if !self.take_answer(id, Verb::Submit) {
             let granted = answer.as_ref().map(|seen| seen.native_id.clone().unwrap_or_default());
             self.publish(Event::StrayAnswer { circuit: id, answer: format!("submit: {granted:?}") });
         } else {
             match answer {
-                Ok(observed) => self.observe(id, observed, Reservation::grant),
+                Ok(observed) => {
+                    self.observe(id, observed, Reservation::grant);
+                    self.note_hold(id);
+                }
                 Err(failure) => self.submit_failed(id, failure),
             }
         }
@@ -34,45 +39,56 @@ impl Lead {
     /// The backend has answered a cancel; yes means that it holds nothing any more.
     pub fn handle_cancelled(&mut self, now: Timestamp, id: CircuitId, answer: Result<(), Failure>) {
         self.advance_clock(now);
-        if !self.take_answer(id, Call::Cancel) {
+        if !self.take_answer(id, Verb::Cancel) {
             self.publish(Event::StrayAnswer { circuit: id, answer: format!("cancel: {answer:?}") });
         } else {
             match answer {
                 Ok(()) => self.apply(id, ReservationEvent::Cancelled),
                 Err(failure) => {
                     self.apply(id, ReservationEvent::OutcomeUnknown);
-                    self.call_failed(id, Call::Cancel, failure);
+                    self.call_failed(id, Verb::Cancel, failure);
                 }
             }
         }
         self.settle();
     }
 
-    /// What the backend holds under a circuit's key: the answer to a find, or its own report of a change. A
-    /// report that crosses another call is left to that call's answer.
-    pub fn handle_found(&mut self, now: Timestamp, id: CircuitId, answer: Result<Option<Observed>, Failure>) {
+    /// What the backend holds under a circuit's key: the answer to a find. More than one means that the
+    /// request was doubled: all but one are given back.
+    pub fn handle_found(&mut self, now: Timestamp, id: CircuitId, answer: Result<Vec<Observed>, Failure>) {
         self.advance_clock(now);
         let circuit = self.circuits.get(&id).filter(|circuit| circuit.phase != Phase::Wanted);
         match circuit.map(|circuit| circuit.call) {
-            Some(None | Some(Call::Find)) => self.found(id, answer),
+            Some(None | Some(Verb::Find)) => self.found(id, answer),
             Some(_) => {}
             None => self.publish(Event::StrayAnswer { circuit: id, answer: "find".into() }),
         }
         self.settle();
     }
 
-    fn found(&mut self, id: CircuitId, answer: Result<Option<Observed>, Failure>) {
-        self.take_answer(id, Call::Find);
+    fn found(&mut self, id: CircuitId, answer: Result<Vec<Observed>, Failure>) {
+        self.take_answer(id, Verb::Find);
         match answer {
-            Ok(Some(observed)) => {
-                let is_down = observed.data_plane == DataPlane::Down;
-                self.observe(id, observed, Reservation::observe);
-                if is_down && self.circuits.get(&id).is_some_and(|circuit| circuit.phase.has_link()) {
-                    self.fail(id, "the provider says that the circuit is down", Cause::Other);
+            Ok(found) => match self.pick(id, found) {
+                Some(observed) => {
+                    let is_down = observed.data_plane == DataPlane::Down;
+                    self.observe(id, observed, Reservation::observe);
+                    self.go_on(id);
+                    if is_down && self.circuits.get(&id).is_some_and(|circuit| circuit.phase.has_link()) {
+                        self.fail(id, "the provider says that the circuit is down", Cause::Other);
+                    }
                 }
-            }
-            Ok(None) => self.apply(id, ReservationEvent::Gone),
-            Err(failure) => self.call_failed(id, Call::Find, failure),
+                None => self.apply(id, ReservationEvent::Gone),
+            },
+            Err(failure) => self.call_failed(id, Verb::Find, failure),
+        }
+    }
+
+    /// What was looked up to be committed or given back waits for nothing more.
+    fn go_on(&mut self, id: CircuitId) {
+        let is_awaited = |c: &Circuit| c.phase == Phase::Releasing || c.state() == ReservationState::Held;
+        if self.circuits.get(&id).is_some_and(is_awaited) {
+            self.call_at_once(id);
         }
     }
 
@@ -87,47 +103,58 @@ impl Lead {
     fn submit(&mut self, id: CircuitId) -> bool {
         let Some(circuit) = self.circuits.get(&id) else { return false };
         let backend = self.backends.get(&circuit.link.network);
-        let (Some(flow), None) = (backend.map(Flow::from), self.obstacle(circuit)) else { return false };
-        let Some(request) = self.request_for(circuit) else { return false };
-        let attempt = self.setbacks.get(&circuit.link).map_or(0, |setback| setback.failures) + 1;
+        let (Some(backend), None) = (backend, self.obstacle(circuit)) else { return false };
+        let (flow, is_fused) = (Flow::from(backend), backend.fused_activation);
+        let Some(request) = self.request_for(circuit, backend) else { return false };
+        let attempt = self.setback_of(circuit).map_or(0, |setback| setback.failures) + 1;
         let Some(circuit) = self.circuits.get_mut(&id) else { return false };
         circuit.reservation = Reservation::new(flow);
+        (circuit.is_fused, circuit.is_committed) = (is_fused, flow != Flow::TwoPhase);
         circuit.phase = Phase::Reserving;
-        circuit.call = Some(Call::Submit);
+        circuit.call = Some(Verb::Submit);
+        circuit.attempt = attempt;
         circuit.times.submitted_at = Some(self.now);
-        circuit.request = Some(request.key.clone());
+        circuit.submitted = Some(Age::since(self.now));
+        circuit.request = Some(request.clone());
         let (name, network) = (circuit.name(), circuit.link.network.clone());
         self.apply(id, ReservationEvent::Submit);
         let (rate, key) = (request.rate, request.key.clone());
         self.publish(Event::ReservationSubmitted { name, rate, key, attempt });
+        self.journal(id);
         self.actions.push_back(Action::Submit { circuit: id, network, request });
         true
     }
 
     /// None if an end has no endpoint on the network.
-    fn request_for(&self, circuit: &Circuit) -> Option<Request> {
+    fn request_for(&self, circuit: &Circuit, backend: &Capabilities) -> Option<Request> {
         let link = &circuit.link;
-        let address = |node: &str| Some(self.nodes.get(node)?.networks.get(&link.network)?.bare_address());
+        let at = |node: &str| self.nodes.get(node)?.networks.get(&link.network);
+        let (a, z) = (at(&link.a)?, at(&link.z)?);
+        let window = self.booking_of(circuit).filter(|_| backend.advance);
         let (installation, epoch) = (&self.config.installation, self.config.epoch);
         Some(Request {
             key: RequestKey(format!("{installation}-{epoch}-{}", circuit.id.0 & u64::from(u32::MAX))),
             owner: format!("{installation}/{epoch}"),
-            a: address(&link.a)?,
-            z: address(&link.z)?,
+            a: a.bare_address(),
+            z: z.bare_address(),
             rate: circuit.rate,
-            flow: None,
+            flow: a.port().zip(z.port()).map(|(a_port, z_port)| Datagrams {
+                protocol: "udp".into(),
+                a_port,
+                z_port,
+            }),
             max_latency: None,
-            start_ms: None,
-            end_ms: None,
+            start_ms: window.map(|booking| booking.start_ms),
+            end_ms: window.map(|booking| booking.end_ms),
         })
     }
 
     pub(super) fn is_submitting(&self, network: &str) -> bool {
         let of_backend = |c: &&Circuit| c.link.network == network && !c.is_superseded;
-        self.circuits.values().filter(of_backend).any(|c| c.call == Some(Call::Submit))
+        self.circuits.values().filter(of_backend).any(|c| c.call == Some(Verb::Submit))
     }
 
-    fn take_answer(&mut self, id: CircuitId, call: Call) -> bool {
+    pub(super) fn take_answer(&mut self, id: CircuitId, call: Verb) -> bool {
         let circuit = self.circuits.get_mut(&id).filter(|circuit| circuit.call == Some(call));
         circuit.map(|circuit| circuit.call = None).is_some()
     }
@@ -155,7 +182,7 @@ impl Lead {
         }
     }
 
-    fn call_failed(&mut self, id: CircuitId, call: Call, failure: Failure) {
+    pub(super) fn call_failed(&mut self, id: CircuitId, call: Verb, failure: Failure) {
         let back_off = self.config.back_off;
         let Some(circuit) = self.circuits.get_mut(&id) else { return };
         circuit.failed_calls += 1;
@@ -170,7 +197,7 @@ impl Lead {
         self.publish(Event::ReservationCallFailed { name, call: call.name().into(), reason, retry_at });
     }
 
-    fn observe(
+    pub(super) fn observe(
         &mut self,
         id: CircuitId,
         observed: Observed,
@@ -181,9 +208,13 @@ impl Lead {
         circuit.native_id = observed.native_id.or(circuit.native_id.take());
         circuit.native_state = observed.native_state;
         circuit.granted = observed.rate.filter(|rate| *rate > BitsPerSecond(0)).or(circuit.granted);
+        circuit.window = (observed.start_ms.or(circuit.window.0), observed.end_ms.or(circuit.window.1));
         circuit.labels.extend(observed.labels);
-        circuit.failed_calls = 0;
-        circuit.retry_at = Some(self.now + self.config.poll_every);
+        (circuit.failed_calls, circuit.look_up) = (0, false);
+        let retry_at = self.next_look(id);
+        if let Some(circuit) = self.circuits.get_mut(&id) {
+            circuit.retry_at = Some(retry_at);
+        }
         self.change_state(id, |reservation| step(reservation, reported));
     }
 
@@ -201,7 +232,12 @@ impl Lead {
         let native_state = circuit.native_state.clone();
         match step(&mut circuit.reservation) {
             Ok(to) if to == from => {}
-            Ok(to) => self.publish(Event::ReservationChanged { name, from, to, native_state }),
+            Ok(to) => {
+                if from == ReservationState::Held {
+                    circuit.deadline = None;
+                }
+                self.publish(Event::ReservationChanged { name, from, to, native_state });
+            }
             Err(error) => {
                 self.publish(Event::ReservationContradicted { name, reason: error.to_string() });
             }
@@ -210,17 +246,21 @@ impl Lead {
 
     pub(super) fn advance_reserving(&mut self, id: CircuitId) -> bool {
         let Some(circuit) = self.circuits.get(&id) else { return false };
-        let is_wanted = self.is_wanted(circuit);
+        let (is_wanted, may_link) = (self.is_wanted(circuit), self.may_link(circuit));
         match circuit.state() {
-            ReservationState::Active | ReservationState::Degraded if is_wanted => self.start_linking(id),
             ReservationState::Submitted | ReservationState::Unknown => return false,
             ReservationState::Failed | ReservationState::Released => {
                 self.fail(id, "the backend holds no such reservation", Cause::Other);
             }
-            ReservationState::Held => self.fail(id, "held, but never to be committed", Cause::Never),
             ReservationState::Releasing => self.fail(id, "the provider takes it back", Cause::Other),
-            _ if !is_wanted => self.release(id),
-            _ => return self.await_activation(id),
+            // What is being changed by a call is let go when that is answered.
+            _ if !is_wanted && circuit.call.is_none_or(|call| call == Verb::Find) => self.release(id),
+            _ if !is_wanted => return false,
+            ReservationState::Held => return self.watch_hold(id),
+            ReservationState::Active | ReservationState::Degraded => {
+                return may_link && self.claim_link(id);
+            }
+            _ => return may_link && self.await_activation(id),
         }
         true
     }
@@ -255,32 +295,5 @@ impl Lead {
             self.retire(id);
         }
         !holds
-    }
-
-    /// Makes the call that a circuit's phase and state ask for, if one may be made now.
-    pub(super) fn call_backend(&mut self, id: CircuitId) -> bool {
-        let Some(circuit) = self.circuits.get_mut(&id) else { return false };
-        // A former backend is asked whether or not its successor is up.
-        let has_backend = circuit.is_superseded || self.backends.contains_key(&circuit.link.network);
-        let Some(key) = circuit.request.clone().filter(|_| has_backend && circuit.may_call(self.now)) else {
-            return false;
-        };
-        use ReservationState::{Activating, Booked, Submitted, Unknown};
-        let call = match (circuit.phase, circuit.state()) {
-            (_, Unknown) | (Phase::Reserving, Booked | Activating) => Call::Find,
-            (Phase::Releasing, state) if state.may_hold_capacity() && state != Submitted => Call::Cancel,
-            _ => return false,
-        };
-        circuit.call = Some(call);
-        circuit.retry_at = None;
-        let network = circuit.link.network.clone();
-        if call == Call::Find {
-            self.actions.push_back(Action::Find { circuit: id, network, key });
-        } else {
-            let native_id = circuit.native_id.clone();
-            self.apply(id, ReservationEvent::Cancel);
-            self.actions.push_back(Action::Cancel { circuit: id, network, key, native_id });
-        }
-        true
     }
 }

@@ -5,10 +5,12 @@
 //! only then the same ends are asked for anew, since two systems cannot hold one pair of ports. Where another
 //! network serves the ends instead, the planner wants that one, and H∪H′ comes before H−H′ as in any other plan.
 
+use std::collections::BTreeMap;
+
 use vreserve_model::{Capabilities, Timestamp, Wanted};
 
 use super::circuit::Circuit;
-use super::{CircuitId, Event, Lead, Phase};
+use super::{Budget, CircuitId, Event, Lead, Phase};
 use crate::plan::LinkKey;
 
 impl Lead {
@@ -32,6 +34,11 @@ impl Lead {
             self.supersede(id, removed);
         }
         self.setbacks.retain(|link, _| link.network != network);
+        let bookings = self.bookings.values_mut().filter(|state| state.booking.link.network == network);
+        bookings.for_each(|state| state.setback = None);
+        // What the former one lists and nobody knows is not the new one's.
+        self.holdings.remove(network);
+        self.orphans.retain(|(of, ..), _| of.as_str() != network);
         match capabilities {
             Some(capabilities) => self.handle_backend_up(now, network, capabilities),
             None => {
@@ -46,6 +53,13 @@ impl Lead {
     pub fn handle_back_off(&mut self, now: Timestamp, back_off: super::BackOff) {
         self.advance_clock(now);
         self.config.back_off = back_off;
+        self.settle();
+    }
+
+    /// Other limits on what may be held on each network.
+    pub fn handle_budgets(&mut self, now: Timestamp, budgets: BTreeMap<String, Budget>) {
+        self.advance_clock(now);
+        self.config.budgets = budgets;
         self.settle();
     }
 
@@ -72,13 +86,6 @@ impl Lead {
         let superseded = self.circuits.get(&id).filter(|circuit| circuit.is_superseded);
         if let Some(link) = superseded.map(|circuit| circuit.link.clone()) {
             self.forget_ends(id, &link);
-        }
-    }
-
-    /// The ends may be another circuit's by now.
-    pub(super) fn forget_ends(&mut self, id: CircuitId, link: &LinkKey) {
-        if self.circuit_of.get(link) == Some(&id) {
-            self.circuit_of.remove(link);
         }
     }
 

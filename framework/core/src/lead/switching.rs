@@ -30,6 +30,10 @@ pub(super) struct Pending {
 }
 
 impl Pair {
+    pub(super) fn on(node: &str, id: CircuitId) -> Self {
+        Pair { told: Some(id), at: Some(id), ..Self::on_star(node) }
+    }
+
     fn on_star(node: &str) -> Self {
         Pair {
             node: node.into(),
@@ -83,11 +87,12 @@ impl Lead {
         let Some(pair) = self.pairs.get_mut(&key) else { return };
         pair.at = pair.told;
         (pair.pending, pair.failures, pair.retry_at, pair.reason) = (None, 0, None, None);
+        let onto = pair.told.and_then(|id| self.circuits.get(&id)).map(|circuit| circuit.link_id);
         let event = Event::PairSwitched {
             node: pair.node.clone(),
             source: key.source,
             destination: key.destination,
-            onto: pair.told.map(CircuitId::link),
+            onto,
             held_frames: outcome.held_frames,
             held_bytes: outcome.held_bytes,
             held_us: micros(outcome.held_for),
@@ -101,7 +106,7 @@ impl Lead {
     fn abort_switch(&mut self, key: PairKey, reason: &str, outcome: Option<&PairOutcome>) {
         let back_off = self.config.back_off;
         let Some(pair) = self.pairs.get_mut(&key) else { return };
-        let onto = pair.told.map(CircuitId::link);
+        let onto = pair.told.and_then(|id| self.circuits.get(&id)).map(|circuit| circuit.link_id);
         pair.pending = None;
         pair.failures += 1;
         pair.reason = Some(reason.into());
@@ -158,6 +163,13 @@ impl Lead {
     pub(super) fn return_misplaced(&mut self) -> bool {
         let is_misplaced = |key: &PairKey, id: CircuitId| {
             let Some((circuit, pair)) = self.circuits.get(&id).zip(self.pairs.get(key)) else { return true };
+            // While nodes still come back, a guest that nobody has listed yet is where it was.
+            let is_elsewhere =
+                |guest, node: Option<&str>| self.guests.node_of(guest).is_some_and(|at| Some(at) != node);
+            if circuit.is_kept(self.now) {
+                return is_elsewhere(key.source, Some(&pair.node))
+                    || is_elsewhere(key.destination, circuit.link.far_end(&pair.node));
+            }
             !self.is_placed(*key, &Way { node: pair.node.clone(), link: circuit.link.clone() })
         };
         let told = self.pairs.iter().filter_map(|(key, pair)| Some((*key, pair.told?)));
@@ -165,7 +177,7 @@ impl Lead {
         misplaced.into_iter().fold(false, |changed, (key, _)| self.switch_back(key) || changed)
     }
 
-    fn is_placed(&self, key: PairKey, way: &Way) -> bool {
+    pub(super) fn is_placed(&self, key: PairKey, way: &Way) -> bool {
         let far = way.link.far_end(&way.node);
         self.guests.node_of(key.source) == Some(&way.node) && self.guests.node_of(key.destination) == far
     }
@@ -216,6 +228,7 @@ impl Lead {
         let Some(circuit) = self.circuits.get_mut(&id) else { return };
         circuit.phase = Phase::Carrying;
         circuit.times.switched_at = Some(self.now);
+        circuit.resizing.not_before = Some(self.now + self.config.resize_every);
         let wanted_at = self.wanted_since.get(&circuit.link).copied();
         let since_wanted_ms = millis(self.now, wanted_at.or(Some(circuit.times.wanted_at)));
         let name = circuit.name();

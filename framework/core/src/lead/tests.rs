@@ -1,9 +1,14 @@
 //! The lead in a world of obedient or disobedient nodes and backends, on a clock that the test moves.
 
+mod bookings;
 mod failing;
+mod journal;
 mod loop_closed;
 mod membership;
 mod planning;
 mod random;
+mod resizing;
+mod restoring;
+mod stepping;
 mod swap;
 mod world;

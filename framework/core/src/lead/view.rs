@@ -9,7 +9,7 @@ use vreserve_model::{
 };
 
 use super::circuit::Circuit;
-use super::{CircuitId, Lead, NodeRole, Phase, PhaseTimes, ProbeOutcome, Setback};
+use super::{BookingId, CircuitId, Lead, NodeRole, Phase, PhaseTimes, ProbeOutcome, Setback};
 use crate::ids::LinkId;
 use crate::overlay::{NodeOverlay, PairWay};
 use crate::plan::LinkKey;
@@ -17,8 +17,10 @@ use crate::plan::LinkKey;
 /// One circuit as people see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CircuitStatus {
-    /// Its identity; the link over it has the same number.
+    /// Its identity.
     pub circuit: CircuitId,
+    /// The link over it: its own number, or that of the circuit whose link it took over.
+    pub link_id: LinkId,
     /// What it is for.
     #[serde(flatten)]
     pub link: LinkKey,
@@ -34,6 +36,12 @@ pub struct CircuitStatus {
     pub labels: BTreeMap<String, String>,
     /// The key it was requested under.
     pub key: Option<RequestKey>,
+    /// The booking it is for; none for what the planner wants.
+    pub booking: Option<BookingId>,
+    /// The window as granted, in milliseconds since the Unix epoch.
+    pub start_ms: Option<u64>,
+    /// See `start_ms`.
+    pub end_ms: Option<u64>,
     /// The rate asked for.
     pub rate: BitsPerSecond,
     /// The rate granted, where the backend tells.
@@ -101,8 +109,9 @@ impl Lead {
 
     /// Live circuits, and links without one that back off.
     fn circuit_views(&self, now: Timestamp) -> Vec<CircuitView> {
-        let is_live =
-            |circuit: &&Circuit| !circuit.phase.is_ending() && !circuit.is_doomed && !circuit.is_superseded;
+        // A successor is the same circuit to a planner, and a booking is none of its own.
+        let is_own = |circuit: &Circuit| circuit.replaces.is_none() && circuit.booking.is_none();
+        let is_live = |c: &&Circuit| !c.phase.is_ending() && !c.is_doomed && !c.is_superseded && is_own(c);
         let view = |link: &LinkKey, rate, wanted_at, carries_traffic| CircuitView {
             a: link.a.clone(),
             z: link.z.clone(),
@@ -172,19 +181,23 @@ impl Lead {
     }
 
     pub(super) fn status_of(&self, circuit: &Circuit) -> CircuitStatus {
-        let setback = self.setbacks.get(&circuit.link);
+        let setback = self.setback_of(circuit);
         let told = self.pairs.iter().filter(|(_, pair)| pair.told == Some(circuit.id));
         let is_future = |s: &&Setback| s.until > self.now && !s.is_for_ever();
         let waits_for = (circuit.phase == Phase::Wanted).then(|| self.obstacle(circuit)).flatten();
         CircuitStatus {
             circuit: circuit.id,
+            link_id: circuit.link_id,
+            booking: circuit.booking,
+            start_ms: circuit.window.0,
+            end_ms: circuit.window.1,
             link: circuit.link.clone(),
             phase: circuit.phase,
             state: circuit.state(),
             native_state: circuit.native_state.clone(),
             native_id: circuit.native_id.clone(),
             labels: circuit.labels.clone(),
-            key: circuit.request.clone(),
+            key: circuit.key().cloned(),
             rate: circuit.rate,
             granted: circuit.granted,
             times: circuit.times,
@@ -193,7 +206,7 @@ impl Lead {
                 .map(|(key, _)| PairWay {
                     source: key.source,
                     destination: key.destination,
-                    link: circuit.id.link(),
+                    link: circuit.link_id,
                 })
                 .collect(),
             waits_for: waits_for.map(|obstacle| obstacle.sentence().into()),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vreserve_core::lead::Budget;
+
 use super::node::KEY_HINT;
 use super::read::{check_name, name, one_of, refuse_on_node, wait};
 use super::section::{Entry, Section, refuse_duplicates};
@@ -10,6 +12,8 @@ use crate::plugin::PluginKind;
 
 /// Bounds of `report_interval`.
 const REPORT_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
+/// Bound of `max_circuits`.
+const MAX_CIRCUITS: usize = 1_000_000;
 const DEFAULT_REPORT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The host's own keys in a table of `kind`; all others are the plugin's.
@@ -18,7 +22,7 @@ pub(super) fn host_keys(kind: PluginKind) -> &'static [&'static str] {
         PluginKind::Capture | PluginKind::Adapt => &["use", "path", "required", "sha256"],
         PluginKind::Link => &["use", "path", "required", "sha256", "network", "advertise"],
         PluginKind::Infer => &["use", "path", "required", "sha256", "report_interval"],
-        PluginKind::Reserve => &["use", "path", "required", "sha256", "network"],
+        PluginKind::Reserve => &["use", "path", "required", "sha256", "network", "max_circuits", "max_rate"],
     }
 }
 
@@ -82,11 +86,20 @@ pub(super) fn reserves(root: &mut Section<'_>, is_proxy: Option<bool>) -> Vec<Re
         }
         let entry = section.required("network", "name the network that it reserves on");
         let network = entry.and_then(|entry| network(entry, &mut networks));
+        let budget = budget(&mut section);
         let instance = instance(PluginKind::Reserve, given, section);
-        reserves.extend(instance.zip(network).map(|(instance, network)| ReserveConfig { instance, network }));
+        let whole = instance.zip(network);
+        reserves.extend(whole.map(|(instance, network)| ReserveConfig { instance, network, budget }));
     }
     refuse_duplicates("network", networks.iter().map(|(network, entry)| (network, entry)));
     reserves
+}
+
+/// What may be held on a network at once.
+fn budget(section: &mut Section<'_>) -> Budget {
+    let circuits = section.entry("max_circuits").and_then(|entry| entry.integer(0, MAX_CIRCUITS));
+    let rate = section.entry("max_rate").and_then(|entry| entry.parse("a rate", "write it as \"10gbit\""));
+    Budget { circuits: circuits.and_then(|circuits| u32::try_from(circuits).ok()), rate }
 }
 
 pub(super) fn static_links(root: &mut Section<'_>, links: &[LinkConfig]) -> Vec<StaticLink> {

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use vreserve_model::Failure;
+use vreserve_core::lead::Budget;
+use vreserve_model::{BitsPerSecond, Failure};
 
 use super::*;
 use crate::plugin::PluginKind;
@@ -137,10 +138,22 @@ fn a_proxys_configuration_reads() {
         (Some(Path::new("/opt/vadapt.so")), r#"{"threshold":0.5}"#)
     );
     assert_eq!(config.reserves[0].network, "omninet");
+    assert_eq!(config.reserves[0].budget, Budget::default());
     assert_eq!(config.lead.retry_min, Duration::from_millis(500));
     assert_eq!(config.lead.retry_max, Duration::from_secs(60));
     assert_eq!(config.static_links[0].endpoint, "internet");
     assert_eq!(config.static_links[0].public_key.unwrap().to_string(), OTHER_KEY);
+}
+
+#[test]
+fn a_budget_limits_what_a_network_may_hold() {
+    let table = "[reserve.omninet]\nmax_circuits = 3\nmax_rate = \"20gbit\"";
+    let config = parse(&proxy_toml().replace("[reserve.omninet]", table)).unwrap();
+    let budget = Budget { circuits: Some(3), rate: Some(BitsPerSecond(20_000_000_000)) };
+    assert_eq!(config.reserves[0].budget, budget);
+    let wrong = proxy_toml().replace("[reserve.omninet]", "[reserve.omninet]\nmax_rate = \"fast\"");
+    let errors = parse(&wrong).unwrap_err().to_string();
+    assert!(errors.contains("\"fast\" is not a rate; write it as \"10gbit\""), "{errors}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use vreserve_core::lead::Budget;
+
 use crate::keys::PublicKey;
 use crate::plugin::PluginKind;
 
@@ -163,6 +165,8 @@ pub struct ReserveConfig {
     pub instance: Instance,
     /// `network`: the network it reserves on.
     pub network: String,
+    /// `max_circuits`, `max_rate`: what may be held on it at once; unless given, what the backend has room for.
+    pub budget: Budget,
 }
 
 /// `[[static_link]]`: a link to a device outside the overlay.

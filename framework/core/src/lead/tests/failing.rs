@@ -246,11 +246,11 @@ fn a_provider_that_drops_a_circuit_is_believed_and_one_that_contradicts_itself_i
     world.want(&[(1, 2)]);
     let circuit = world.only();
     let report = observed(circuit.key.as_ref().unwrap(), ReservationState::Held);
-    world.lead.handle_found(world.now, circuit.circuit, Ok(Some(report)));
+    world.lead.handle_found(world.now, circuit.circuit, Ok(vec![report]));
     world.run();
     assert_eq!(world.phases(), [Phase::Carrying]);
     assert!(world.story().contains(&"reservation_contradicted".to_owned()));
-    world.lead.handle_found(world.now, circuit.circuit, Ok(None));
+    world.lead.handle_found(world.now, circuit.circuit, Ok(vec![]));
     world.run();
     assert!(world.pairs_at("n1").is_empty());
     assert_eq!(world.phases(), [Phase::Wanted]);

@@ -80,6 +80,7 @@ fn when_demand_ends_pairs_go_back_before_the_link_and_the_link_before_the_reserv
     let expected =
         ["planned", "cutting_back", "pair_switched", "pair_switched", "unlinking", "releasing", "released"];
     assert_eq!(story, expected);
+    world.lead.handle_backend_down(world.now, NET, "else its list is due");
     assert_eq!(world.lead.poll_timeout(), None, "nothing is left to wait for");
 }
 
@@ -125,7 +126,8 @@ fn a_promise_that_is_activated_later_is_looked_up_until_it_is_active() {
     world.answer_submit(ReservationState::Booked);
     assert_eq!((world.phases(), world.finds.len()), (vec![Phase::Reserving], 0));
     world.pass(Duration::from_secs(1));
-    world.answer_find(Ok(Some(ReservationState::Activating)));
+    assert_eq!(world.open_steps(), ["activate"]);
+    world.answer_step(Ok(ReservationState::Activating));
     world.pass(Duration::from_secs(1));
     world.answer_find(Ok(Some(ReservationState::Active)));
     assert_eq!(world.phases(), [Phase::Carrying]);

@@ -34,6 +34,15 @@ pub(super) struct World {
     pub(super) submits: Vec<(CircuitId, String, Request)>,
     pub(super) cancels: Vec<(CircuitId, String, RequestKey, Option<String>)>,
     pub(super) finds: Vec<(CircuitId, String, RequestKey)>,
+    /// Commits, aborts, activations, deactivations and modifications that wait for an answer.
+    pub(super) steps: Vec<Action>,
+    pub(super) orphan_cancels: Vec<(RequestKey, Option<String>)>,
+    /// What a backend lists; none lists just what the lead believes.
+    pub(super) listed: Option<Vec<Observed>>,
+    /// What is on disk, and whether the disk still takes anything.
+    pub(super) disk: BTreeMap<RequestKey, Record>,
+    pub(super) is_disk_full: bool,
+    pub(super) epoch: u32,
     pub(super) probes: Vec<CircuitId>,
     pub(super) configures: Vec<(String, NodeOverlay)>,
     /// Switches that nodes have begun: node, revision, pair as it was told, old link.
@@ -53,6 +62,25 @@ pub(super) fn mac(last: u8) -> MacAddr {
 
 pub(super) fn odin() -> Capabilities {
     Capabilities { fused_activation: true, find: true, list: true, serial: true, ..Capabilities::default() }
+}
+
+/// Holds before it books, for 120 s, and is switched through at a call of its own.
+pub(super) fn nsi() -> Capabilities {
+    let hold_time = Some(Duration::from_secs(120));
+    Capabilities { two_phase: true, find: true, list: true, hold_time, ..Capabilities::default() }
+}
+
+/// Books at once, also ahead of time, is switched through at a call of its own, and can be resized.
+pub(super) fn gara() -> Capabilities {
+    let granularity = BitsPerSecond(1_000);
+    Capabilities {
+        advance: true,
+        modify: true,
+        find: true,
+        list: true,
+        granularity,
+        ..Capabilities::default()
+    }
 }
 
 pub(super) fn wanted_link(a: &str, z: &str) -> WantedLink {
@@ -111,28 +139,42 @@ pub(super) fn observed(key: &RequestKey, state: ReservationState) -> Observed {
 impl World {
     /// A proxy and `n1` to `n<count>`, each with one guest, and a backend; everything answers well.
     pub(super) fn new(count: u8) -> Self {
+        Self::with(count, odin())
+    }
+
+    pub(super) fn with(count: u8, capabilities: Capabilities) -> Self {
         let mut world = Self::empty();
         world.join("hub", NodeRole::Proxy, 100);
         for last in 1..=count {
             world.join(&format!("n{last}"), NodeRole::Spoke, last);
             world.lead.handle_guests(world.now, &format!("n{last}"), &[mac(last)]);
         }
-        world.lead.handle_backend_up(world.now, NET, odin());
+        world.lead.handle_backend_up(world.now, NET, capabilities);
         world.run();
         world
     }
 
-    pub(super) fn empty() -> Self {
-        let mut config = LeadConfig::new("lab", 7);
+    pub(super) fn config(epoch: u32) -> LeadConfig {
+        let mut config = LeadConfig::new("lab", epoch);
         config.back_off = BackOff { min: Duration::from_secs(1), max: Duration::from_secs(8) };
+        config
+    }
+
+    pub(super) fn empty() -> Self {
         World {
-            lead: Lead::new(config),
+            lead: Lead::new(Self::config(7)),
             now: Timestamp::from_millis(1_000),
             auto: Auto { submit: true, cancel: true, apply: true, probe: true, switch: true },
             events: vec![],
             submits: vec![],
             cancels: vec![],
             finds: vec![],
+            steps: vec![],
+            orphan_cancels: vec![],
+            listed: None,
+            disk: BTreeMap::new(),
+            is_disk_full: false,
+            epoch: 7,
             probes: vec![],
             configures: vec![],
             switches: vec![],
@@ -185,28 +227,56 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, action: Action) {
+    pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Publish { at, event } => {
                 assert!(at <= self.now);
                 self.events.push(event);
             }
+            Action::Record(record) => self.write(|disk| drop(disk.insert(record.key.clone(), record))),
+            Action::Forget(key) => self.write(|disk| drop(disk.remove(&key))),
+            Action::Rewrite(records) => {
+                self.write(|disk| *disk = records.into_iter().map(|r| (r.key.clone(), r)).collect());
+            }
+            Action::Submit { circuit, request, .. } if self.is_disk_full => {
+                self.keys.insert(request.key);
+                let failure = Failure::unavailable("the record is not on disk");
+                self.lead.handle_submitted(self.now, circuit, Err(failure));
+            }
             Action::Submit { circuit, network, request } => {
                 assert!(self.keys.insert(request.key.clone()), "a key is asked for only once");
+                self.assert_on_record(&request.key);
                 self.submits.push((circuit, network, request));
                 if self.auto.submit {
                     self.answer_submit(ReservationState::Active);
                 }
             }
-            Action::Cancel { circuit, network, key, native_id } => {
+            Action::Cancel(Call { circuit, network, key, native_id }) => {
+                self.assert_on_record(&key);
                 self.cancels.push((circuit, network, key, native_id));
                 if self.auto.cancel {
                     self.answer_cancel(Ok(()));
                 }
             }
-            Action::Find { circuit, network, key } => self.finds.push((circuit, network, key)),
-            Action::Probe { circuit, link, .. } => {
-                assert_eq!(link, circuit.link());
+            Action::Find(Call { circuit, network, key, .. }) => self.finds.push((circuit, network, key)),
+            Action::Commit(ref call)
+            | Action::Abort(ref call)
+            | Action::Deactivate(ref call)
+            | Action::Activate { ref call, .. }
+            | Action::Modify { ref call, .. } => {
+                self.assert_on_record(&call.key);
+                self.steps.push(action);
+            }
+            Action::ListOwned { network, owner } => {
+                assert_eq!(owner, "lab");
+                let believed = self.lead.circuits().filter(|circuit| circuit.link.network == network);
+                let believed = believed.filter_map(|circuit| Some(observed(&circuit.key?, circuit.state)));
+                let listed = self.listed.clone().unwrap_or_else(|| believed.collect());
+                self.lead.handle_listed(self.now, &network, Ok(listed));
+            }
+            Action::Gc { network, .. } => self.lead.handle_collected(self.now, &network, Ok(vec![])),
+            Action::CancelOrphan { key, native_id, .. } => self.orphan_cancels.push((key, native_id)),
+            Action::Probe { circuit, .. } => {
                 self.probes.push(circuit);
                 if self.auto.probe {
                     self.answer_probe(true);
@@ -220,6 +290,84 @@ impl World {
                 }
             }
         }
+    }
+
+    fn write(&mut self, change: impl FnOnce(&mut BTreeMap<RequestKey, Record>)) {
+        if self.is_disk_full {
+            self.lead.handle_journal_failed(self.now, "no space left on device");
+        } else {
+            change(&mut self.disk);
+        }
+    }
+
+    fn assert_on_record(&self, key: &RequestKey) {
+        assert!(self.is_disk_full || self.disk.contains_key(key), "{key} is on record before its effect");
+    }
+
+    /// What the disk says of a circuit.
+    pub(super) fn on_record(&self, key: &RequestKey) -> CircuitRecord {
+        match &self.disk[key].body {
+            RecordBody::Circuit(circuit) => (**circuit).clone(),
+            RecordBody::Booking(_) => panic!("{key} is a booking"),
+        }
+    }
+
+    /// The wall clock in the worlds that have one: a day into the epoch when the lead's time begins.
+    pub(super) fn wall(&self) -> u64 {
+        86_400_000 + self.now.0 / 1_000_000
+    }
+
+    /// The lead is gone with all that was not carried out, and another takes over with what is on disk. Nodes
+    /// keep what they have set up.
+    pub(super) fn crash(&mut self) {
+        self.epoch += 1;
+        self.lead = Lead::new(Self::config(self.epoch));
+        (self.submits, self.cancels, self.finds, self.steps) = (vec![], vec![], vec![], vec![]);
+        (self.configures, self.switches, self.probes) = (vec![], vec![], vec![]);
+        self.orphan_cancels.clear();
+        self.joined.clear();
+        self.lead.handle_clock(self.now, self.wall());
+        self.lead.restore(self.now, self.disk.values().cloned().collect());
+        self.run();
+    }
+
+    /// A node's session is back, and the node says what it has in force.
+    pub(super) fn come_back(&mut self, name: &str, role: NodeRole, last: u8) {
+        self.join(name, role, last);
+        let has = self.applied.get(name).cloned().unwrap_or_default();
+        self.lead.handle_present(self.now, name, &has.links, &has.pairs);
+        if role == NodeRole::Spoke {
+            self.lead.handle_guests(self.now, name, &[mac(last)]);
+        }
+        self.run();
+    }
+
+    /// Answers the oldest outstanding commit, abort, activation, deactivation or modification.
+    pub(super) fn answer_step(&mut self, answer: Result<ReservationState, Failure>) {
+        let (now, lead) = (self.now, &mut self.lead);
+        let seen = |call: &Call| answer.clone().map(|state| observed(&call.key, state));
+        match self.steps.remove(0) {
+            Action::Commit(call) => lead.handle_committed(now, call.circuit, seen(&call)),
+            Action::Abort(call) => lead.handle_aborted(now, call.circuit, answer.map(|_| ())),
+            Action::Activate { call, .. } => lead.handle_activated(now, call.circuit, seen(&call)),
+            Action::Deactivate(call) => lead.handle_deactivated(now, call.circuit, seen(&call)),
+            Action::Modify { call, .. } => lead.handle_modified(now, call.circuit, seen(&call)),
+            other => panic!("{other:?} is no step"),
+        }
+        self.run();
+    }
+
+    /// The names of the steps that wait for an answer.
+    pub(super) fn open_steps(&self) -> Vec<&'static str> {
+        let name = |action: &Action| match action {
+            Action::Commit(_) => "commit",
+            Action::Abort(_) => "abort",
+            Action::Activate { .. } => "activate",
+            Action::Deactivate(_) => "deactivate",
+            Action::Modify { .. } => "modify",
+            _ => "none",
+        };
+        self.steps.iter().map(name).collect()
     }
 
     pub(super) fn answer_submit(&mut self, state: ReservationState) {
@@ -242,15 +390,15 @@ impl World {
 
     pub(super) fn answer_find(&mut self, answer: Result<Option<ReservationState>, Failure>) {
         let (id, _, key) = self.finds.remove(0);
-        let answer = answer.map(|state| state.map(|state| observed(&key, state)));
+        let answer = answer.map(|state| state.map(|state| observed(&key, state)).into_iter().collect());
         self.lead.handle_found(self.now, id, answer);
         self.run();
     }
 
     pub(super) fn answer_probe(&mut self, passed: bool) {
         let id = self.probes.remove(0);
-        if passed {
-            self.passed.insert(id.link());
+        if let (true, Some(circuit)) = (passed, self.lead.circuit(id)) {
+            self.passed.insert(circuit.link_id);
         }
         let reason = if passed { String::new() } else { "nothing came back".into() };
         let rtt = passed.then_some(Duration::from_micros(300));
