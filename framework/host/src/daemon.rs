@@ -24,14 +24,15 @@ use crate::config::{Admitted, Config, Role};
 use crate::control::admission::Admission;
 use crate::control::agent::{Agent, AgentChannels, AgentConfig};
 use crate::control::events::EventLog;
-use crate::control::lead::backends::Backends;
 use crate::control::lead::{Input, LeadShell, SessionId};
-use crate::control::messages::{DownMessage, UpMessage};
-use crate::control::uplink::Uplink;
+use crate::control::messages::{DownMessage, InForce, UpMessage};
+use crate::control::uplink::{Uplink, in_force};
 use crate::dataplane::{DataPlane, DataPlaneConfig};
 use crate::keys::{KeyPair, PublicKey};
 use crate::loader::Registry;
+use crate::store::RedbStore;
 
+use former::FormerBackends;
 use reload::LeadHandles;
 pub use reload::{ConfigStatus, Reloader};
 use start::{LeadParts, Parts};
@@ -71,6 +72,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let (up, up_receiver) = mpsc::unbounded_channel();
     let (down, down_receiver) = mpsc::channel(QUEUE);
     let (questions, question_receiver) = mpsc::channel(16);
+    let (says_in_force, in_force) = watch::channel(None);
     let is_proxy = control.is_some();
     let agent = Agent::new(
         AgentConfig {
@@ -84,6 +86,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             events: events.clone(),
             clock,
             state_dir: config.node.state_dir.clone(),
+            in_force: says_in_force,
         },
         up,
     );
@@ -94,16 +97,22 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
         (Some(control), Some(lead)) => {
             let (inputs, receiver) = mpsc::channel(QUEUE);
             let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
-            let places = Arc::new(Mutex::new(lead.places.clone()));
+            let former = FormerBackends {
+                places: Arc::new(Mutex::new(lead.places.clone())),
+                registry: registry.clone(),
+                services: parts.services.clone(),
+                lead: inputs.clone(),
+                owner: format!("{}/{epoch}", config.node.name),
+                deadline: config.lead.reserve_timeout,
+            };
             let shell = lead_shell(&config, lead, epoch, events.clone(), clock);
             tokio::spawn(shell.run(inputs.clone(), receiver));
-            tokio::spawn(pass_locally(description, keys.public, inputs.clone(), up_receiver, down));
+            let local = Local { node: description, key: keys.public, in_force };
+            tokio::spawn(local.pass(inputs.clone(), up_receiver, down));
             let (admit, admitted) = watch::channel(admitted(&config));
             tokio::spawn(admission(&config, &keys, admitted, inputs.clone()).run(control));
-            let owner = format!("{}/{epoch}", config.node.name);
-            let deadline = config.lead.reserve_timeout;
-            former::clear(&places, &registry, &parts.services, &inputs, &owner, deadline);
-            Some(LeadHandles { inputs, admit, places })
+            former.see_off_all();
+            Some(LeadHandles { inputs, admit, former })
         }
         _ => {
             if let Role::Node { proxy } = &config.node.role {
@@ -111,6 +120,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
                     keys: keys.clone(),
                     proxy: proxy.clone(),
                     node: description,
+                    in_force,
                     events: events.clone(),
                 };
                 tokio::spawn(uplink.run(up_receiver, down));
@@ -202,8 +212,9 @@ fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, c
         infer: parts.infer,
         infer_interval: config.infer.report_interval,
         adapt: parts.adapt,
-        backends: Backends::new(parts.backends),
+        backends: parts.backends,
         failed_backends: parts.failed_backends,
+        store: Box::new(RedbStore::at(config.node.state_dir.join("journal.redb"))),
         events,
         clock,
     }
@@ -230,21 +241,31 @@ fn admission(
     Admission { keys: keys.clone(), name: config.node.name.clone(), admit, lead }
 }
 
-/// Joins the proxy's own agent to the lead in the same process.
-async fn pass_locally(
+/// The proxy's own agent, as a node of the lead in the same process.
+struct Local {
     node: vreserve_core::lead::NodeDescription,
     key: PublicKey,
-    lead: mpsc::Sender<Input>,
-    mut up: mpsc::UnboundedReceiver<UpMessage>,
-    down: mpsc::Sender<DownMessage>,
-) {
-    let (session, name) = (SessionId(0), node.name.clone());
-    if lead.send(Input::Joined { session, node, key, down }).await.is_err() {
-        return;
-    }
-    while let Some(message) = up.recv().await {
-        if lead.send(Input::Message { session, node: name.clone(), message }).await.is_err() {
+    in_force: watch::Receiver<Option<InForce>>,
+}
+
+impl Local {
+    /// Joins it, and passes on what it says.
+    async fn pass(
+        mut self,
+        lead: mpsc::Sender<Input>,
+        mut up: mpsc::UnboundedReceiver<UpMessage>,
+        down: mpsc::Sender<DownMessage>,
+    ) {
+        let in_force = in_force(&mut self.in_force).await;
+        let Local { node, key, .. } = self;
+        let (session, name) = (SessionId(0), node.name.clone());
+        if lead.send(Input::Joined { session, node, key, in_force, down }).await.is_err() {
             return;
+        }
+        while let Some(message) = up.recv().await {
+            if lead.send(Input::Message { session, node: name.clone(), message }).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use vreserve::clock::Clock;
 use vreserve::control::agent::{Agent, AgentChannels, AgentConfig};
 use vreserve::control::events::EventLog;
-use vreserve::control::messages::{DownMessage, UpMessage};
+use vreserve::control::messages::{DownMessage, InForce, UpMessage};
 use vreserve::control::revive::Revived;
 use vreserve::dataplane::mailbox::{Collected, Command, CutoverSpec, Event, LinkSpec, Mailbox, mailbox};
 use vreserve::dataplane::{Teller, Workers, events};
@@ -36,6 +36,7 @@ struct World {
     data: Teller,
     worker: Mailbox,
     _questions: mpsc::Sender<vreserve::control::agent::Question>,
+    in_force: watch::Receiver<Option<InForce>>,
     state: tempfile::TempDir,
 }
 
@@ -57,6 +58,7 @@ impl World {
         let (mut tellers, data_receiver) = events(&workers);
         let data = tellers.remove(0);
         let (questions, question_receiver) = mpsc::channel(1);
+        let (in_force_sender, in_force) = watch::channel(None);
         let config = AgentConfig {
             role: StarRole::Leaf,
             proxy_key: Some(PROXY_KEY),
@@ -68,11 +70,12 @@ impl World {
             events: EventLog::default(),
             clock: Clock::start(),
             state_dir: state.path().to_owned(),
+            in_force: in_force_sender,
         };
         let channels =
             AgentChannels { down: down_receiver, data: data_receiver, questions: question_receiver };
         tokio::spawn(Agent::new(config, up_sender).run(channels));
-        World { down, up, data, worker: mailbox, _questions: questions, state }
+        World { down, up, data, worker: mailbox, _questions: questions, in_force, state }
     }
 
     /// The next command that is not a collection; links are added as asked.
@@ -211,6 +214,34 @@ async fn a_dead_circuit_sends_its_pairs_to_the_star_before_anybody_is_asked() {
     let (rules, begin, _) = world.installed().await;
     assert!(actions(&rules).is_empty() && begin.is_empty(), "no rule but the star's flood is left");
     assert_eq!(world.told().await, UpMessage::LinkState { link: CIRCUIT, up: false });
+}
+
+/// What a session of this node would begin with, once it is `expected`.
+async fn says(world: &mut World, expected: impl Fn(&InForce) -> bool) {
+    let says = world.in_force.wait_for(|said| said.as_ref().is_some_and(&expected));
+    tokio::time::timeout(Duration::from_secs(5), says).await.expect("in time").expect("the agent runs");
+}
+
+#[tokio::test]
+async fn a_session_begins_with_what_is_in_force_and_a_new_one_changes_nothing() {
+    let mut world = World::carrying().await;
+    let on_circuit = PairWay { source: SOURCE, destination: DESTINATION, link: CIRCUIT };
+    says(&mut world, |said| said.links == overlay(1, &[]).links && said.pairs == [on_circuit.clone()]).await;
+    world.down.send(DownMessage::Welcome { version: 3, proxy: "hub".into() }).await.expect("it runs");
+    assert_eq!(world.told().await, UpMessage::Guests(Vec::new()));
+    says(&mut world, |said| said.pairs == [on_circuit.clone()]).await;
+    // A lead that took over numbers its revisions anew, and leaves everything where it is.
+    world.send(overlay(1, &[SOURCE])).await;
+    let (rules, begin, _) = world.installed().await;
+    assert_eq!(actions(&rules), [Action::Send(CIRCUIT)]);
+    assert!(begin.is_empty(), "nothing moves");
+}
+
+#[tokio::test]
+async fn a_dead_circuit_is_not_said_to_be_in_force() {
+    let mut world = World::carrying().await;
+    world.data.tell(Event::Health(CIRCUIT, LinkHealth::Down));
+    says(&mut world, |said| said.pairs.is_empty() && said.links.len() == 1).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ pub mod server;
 use serde::{Deserialize, Serialize};
 
 use crate::control::agent::{CacheView, PortView, TooBigView};
+use crate::control::lead::JournalStatus;
 use crate::daemon::ConfigStatus;
 use crate::loader::PluginStatus;
 
@@ -30,6 +31,16 @@ pub enum Request {
     Reservations,
     /// Read the configuration again and follow it: a list of what changed, or why nothing did.
     Reload,
+    /// What is booked and reserved, by start: a list of [`CalendarEntry`](vreserve_core::lead::CalendarEntry).
+    Calendar,
+    /// An advance reservation is wanted. Answered with its calendar entry when it is on disk; the provider's
+    /// word comes later.
+    Reserve(vreserve_core::lead::BookingWish),
+    /// A booking is no longer wanted.
+    Cancel {
+        /// Which.
+        key: vreserve_core::lead::BookingId,
+    },
     /// What happened.
     Events {
         /// Go on with what happens next.
@@ -59,6 +70,8 @@ pub struct Status {
     pub workers: usize,
     /// Local guests and the interface each is behind.
     pub guests: std::collections::BTreeMap<vreserve_model::MacAddr, String>,
+    /// How the lead's journal does; none at any other node.
+    pub journal: Option<JournalStatus>,
     /// The plugin instances.
     pub plugins: Vec<PluginStatus>,
     /// The instances on the data path.

@@ -17,7 +17,7 @@ use super::{Request, Status};
 use crate::clock::Clock;
 use crate::control::agent::{AgentView, Question as AgentQuestion};
 use crate::control::events::EventLog;
-use crate::control::lead::{Input, Question as LeadQuestion};
+use crate::control::lead::{Input, JournalStatus, Question as LeadQuestion};
 use crate::daemon::Reloader;
 use crate::loader::Registry;
 use crate::plugin::HostServices;
@@ -154,13 +154,25 @@ impl Api {
 
     async fn answer(&self, request: Request) -> String {
         match request {
-            Request::Status => answer(self.agent().await.map(|view| self.status(view))),
+            Request::Status => {
+                let journal = self.lead(LeadQuestion::Journal).await.ok();
+                answer(self.agent().await.map(|view| self.status(view, journal)))
+            }
             Request::Links => answer(self.agent().await.map(|view| view.links)),
             Request::Rules => answer(self.agent().await.map(|view| view.rules)),
             Request::Matrix => answer(self.agent().await.map(|view| view.matrix)),
             Request::Topology => answer(self.lead(LeadQuestion::Topology).await),
             Request::Reservations => answer(self.lead(LeadQuestion::Reservations).await),
             Request::Reload => answer(self.reload().await),
+            Request::Calendar => answer(self.lead(LeadQuestion::Calendar).await),
+            Request::Reserve(wish) => {
+                let booked = self.lead(|reply| LeadQuestion::Reserve(wish, reply)).await;
+                answer(booked.and_then(|booked| booked))
+            }
+            Request::Cancel { key } => {
+                let cancelled = self.lead(|reply| LeadQuestion::Cancel(key, reply)).await;
+                answer(cancelled.and_then(|cancelled| cancelled))
+            }
             Request::Events { .. } => answer::<()>(Err("events are streamed".to_owned())),
         }
     }
@@ -185,7 +197,7 @@ impl Api {
         view.await.map_err(|_| "the lead has ended".to_owned())
     }
 
-    fn status(&self, view: AgentView) -> Status {
+    fn status(&self, view: AgentView, journal: Option<JournalStatus>) -> Status {
         let counters = self.services.counters().into_iter().map(|counter| {
             (format!("{}.{}.{}", counter.kind.name(), counter.instance, counter.name), counter.value)
         });
@@ -199,6 +211,7 @@ impl Api {
             config: self.reloader.status(),
             workers: self.workers,
             guests: view.guests,
+            journal,
             plugins: self.registry.status(),
             ports: view.ports,
             drops: view.drops,

@@ -3,12 +3,13 @@
 //! A pure function of the two. Whether the actions succeed (a backend may not open) is found out before the first
 //! of them takes effect, by the daemon's reload.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use vreserve_core::lead::Budget;
 
 use super::error::{ConfigError, ConfigErrors};
 use super::types::{Admitted, Config, Instance, LinkConfig, ReserveConfig, Role, StaticLink};
@@ -36,6 +37,8 @@ pub enum Change {
         /// The longest.
         max: Duration,
     },
+    /// What may be held on each network that has a limit.
+    Budgets(BTreeMap<String, Budget>),
     /// The nodes that the proxy admits, all of them.
     Admit(Vec<Admitted>),
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Change {
             Change::ClosePlanner => f.write_str("[adapt] closed"),
             Change::CloseBackend { network } => write!(f, "no backend for {network} any more"),
             Change::BackOff { .. } => f.write_str("[lead] retry_min and retry_max"),
+            Change::Budgets(_) => f.write_str("[reserve] max_circuits and max_rate"),
             Change::Admit(nodes) => write!(f, "[node] admit: {} nodes", nodes.len()),
         }
     }
@@ -84,7 +88,9 @@ fn changes(running: &Config, wanted: &Config) -> Vec<Change> {
     for reserve in &wanted.reserves {
         match of_network(&reserve.network) {
             None => changes.push(Change::OpenBackend(reserve.clone())),
-            Some(old) if old != reserve => changes.push(Change::ReplaceBackend(reserve.clone())),
+            Some(old) if old.instance != reserve.instance => {
+                changes.push(Change::ReplaceBackend(reserve.clone()))
+            }
             Some(_) => {}
         }
     }
@@ -96,6 +102,13 @@ fn changes(running: &Config, wanted: &Config) -> Vec<Change> {
     let is_kept = |network: &str| wanted.reserves.iter().any(|reserve| reserve.network == network);
     let gone = running.reserves.iter().filter(|reserve| !is_kept(&reserve.network));
     changes.extend(gone.map(|reserve| Change::CloseBackend { network: reserve.network.clone() }));
+    let budgets = |config: &Config| -> BTreeMap<String, Budget> {
+        let limited = config.reserves.iter().filter(|reserve| reserve.budget != Budget::default());
+        limited.map(|reserve| (reserve.network.clone(), reserve.budget)).collect()
+    };
+    if budgets(running) != budgets(wanted) {
+        changes.push(Change::Budgets(budgets(wanted)));
+    }
     let (old, new) = (&running.lead, &wanted.lead);
     if (old.retry_min, old.retry_max) != (new.retry_min, new.retry_max) {
         changes.push(Change::BackOff { min: new.retry_min, max: new.retry_max });

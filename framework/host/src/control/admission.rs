@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use vreserve_core::lead::{NodeDescription, NodeRole};
 
 use super::lead::{Input, SessionId};
-use super::messages::{DownMessage, UpMessage, VERSION};
+use super::messages::{DownMessage, InForce, UpMessage, VERSION};
 use super::session::{self, Receiver, Sender};
 use super::uplink::chain;
 use crate::config::Admitted;
@@ -83,12 +83,12 @@ impl Admission {
         let (mut admit, entry) = (self.admit.clone(), node.clone());
         let removed = async move { admit.wait_for(|admitted| !admitted.contains(&entry)).await.is_ok() };
         let Admitted { name: node, public_key: key } = node;
-        let description = match hello(&node, &mut receiver).await {
-            Ok(description) => description,
+        let (description, in_force) = match hello(&node, &mut receiver).await {
+            Ok(said) => said,
             Err(reason) => return tracing::warn!(node, reason, "session ended"),
         };
         let (down, mut messages) = mpsc::channel::<DownMessage>(1024);
-        let joined = Input::Joined { session, node: description, key, down };
+        let joined = Input::Joined { session, node: description, key, in_force, down };
         if self.lead.send(joined).await.is_err() {
             return;
         }
@@ -120,28 +120,47 @@ impl Admission {
     }
 }
 
-/// The first message of a session: who `node` is, under the name that its key is admitted by.
-async fn hello(node: &str, receiver: &mut Receiver) -> Result<NodeDescription, String> {
-    let wire = timeout(HELLO_TIME, receiver.recv()).await.map_err(|_| "did not say who it is".to_owned())?;
-    let message = UpMessage::decode(&wire.map_err(|error| chain(&error))?).map_err(|error| chain(&error))?;
-    match message {
-        UpMessage::Hello { version, .. } if version != VERSION => Err(format!("speaks version {version}")),
+/// The first two messages of a session: who `node` is, under the name that its key is admitted by, and what
+/// it has in force.
+async fn hello(node: &str, receiver: &mut Receiver) -> Result<(NodeDescription, InForce), String> {
+    let description = match first(receiver).await? {
+        UpMessage::Hello { version, .. } if version != VERSION => {
+            return Err(format!("speaks version {version}"));
+        }
         UpMessage::Hello { node: description, .. } if description.name != node => {
-            Err(format!("calls itself {}", description.name))
+            return Err(format!("calls itself {}", description.name));
         }
         // There is one proxy, and it is here.
         UpMessage::Hello { node: description, .. } => {
-            Ok(NodeDescription { role: NodeRole::Spoke, ..description })
+            NodeDescription { role: NodeRole::Spoke, ..description }
         }
-        _ => Err("did not say who it is first".to_owned()),
+        _ => return Err("did not say who it is first".to_owned()),
+    };
+    match first(receiver).await? {
+        UpMessage::InForce(in_force) => Ok((description, in_force)),
+        _ => Err("did not say what it has in force".to_owned()),
     }
+}
+
+/// One of the messages that a session must begin with.
+async fn first(receiver: &mut Receiver) -> Result<UpMessage, String> {
+    let wire = timeout(HELLO_TIME, receiver.recv()).await.map_err(|_| "did not say who it is".to_owned())?;
+    UpMessage::decode(&wire.map_err(|error| chain(&error))?).map_err(|error| chain(&error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use vreserve_core::ids::LinkId;
     use vreserve_core::lead::Attachment;
+    use vreserve_core::overlay::PairWay;
+    use vreserve_model::MacAddr;
+
+    fn in_force() -> InForce {
+        let pair = PairWay { source: MacAddr([2; 6]), destination: MacAddr([4; 6]), link: LinkId(7) };
+        InForce { links: Vec::new(), pairs: vec![pair] }
+    }
 
     /// Says hello to an admission that admits `alpha`, and returns what the lead hears next.
     async fn greet(name: &str, version: u32, node: &KeyPair) -> Option<Input> {
@@ -162,6 +181,7 @@ mod tests {
             networks: BTreeMap::new(),
         };
         sender.send(&UpMessage::Hello { version, node: description }.encode()).await.unwrap();
+        let _ended = sender.send(&UpMessage::InForce(in_force()).encode()).await;
         // Either a welcome, which is said after the lead was told, or the end of the session.
         let heard = match receiver.recv().await {
             Ok(_welcome) => inputs.recv().await,
@@ -174,11 +194,13 @@ mod tests {
     #[tokio::test]
     async fn an_admitted_node_joins_and_cannot_call_itself_the_proxy() {
         let keys = KeyPair::generate();
-        let Some(Input::Joined { node, key, .. }) = greet("alpha", VERSION, &keys).await else {
+        let Some(Input::Joined { node, key, in_force: heard, .. }) = greet("alpha", VERSION, &keys).await
+        else {
             panic!("it may join");
         };
         assert_eq!((node.name.as_str(), node.role), ("alpha", NodeRole::Spoke));
         assert_eq!(key, keys.public, "the lead hears the key that was proved");
+        assert_eq!(heard, in_force(), "and what the node has in force, with it");
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
 use vreserve_core::lead::{PairOutcome, ProbeOutcome};
@@ -25,7 +25,7 @@ use vreserve_core::rules::{RuleSet, StarRole};
 use vreserve_model::MacAddr;
 
 use super::events::{EventLog, NodeEvent};
-use super::messages::{DownMessage, UpMessage};
+use super::messages::{DownMessage, InForce, UpMessage};
 use super::revive::Revived;
 use crate::clock::Clock;
 use crate::dataplane::{Collected, Event, Events, LinkSpec, Workers};
@@ -61,6 +61,8 @@ pub struct AgentConfig {
     pub clock: Clock,
     /// Where the last known overlay is kept.
     pub state_dir: std::path::PathBuf,
+    /// Where it says what is in force, once it has begun: a session starts with that.
+    pub in_force: watch::Sender<Option<InForce>>,
 }
 
 /// A question to the agent.
@@ -132,6 +134,7 @@ impl Agent {
         let mut report = tokio::time::interval(self.config.report_interval);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.show_in_force();
             tokio::select! {
                 message = channels.down.recv() => match message {
                     Some(message) => self.handle_message(message).await,
@@ -154,7 +157,8 @@ impl Agent {
     async fn handle_message(&mut self, message: DownMessage) {
         match message {
             DownMessage::Welcome { .. } => {
-                // Revisions grow within a session; a lead that lost its state may begin anew.
+                // Revisions grow within a session; a lead that lost its state may begin anew. What is in
+                // force stays until the lead says otherwise.
                 self.overlay.revision = 0;
                 self.announce_guests();
             }

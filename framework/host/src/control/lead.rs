@@ -1,9 +1,18 @@
 //! The shell of the core's lead: feeds it what happens, carries out what it decides.
 //!
-//! Owns the lead's inference and adaptation instances and the reservation backends. Calls to backends run as
-//! tasks of their own and come back as inputs.
+//! Owns the lead's inference and adaptation instances, the reservation backends and the journal. Calls to
+//! backends run as tasks of their own and come back as inputs (`calls`, `backends`); records go to a thread of
+//! their own (`journal`), and what depends on them waits for it (`ledger`, `durable`). A changed configuration comes as an
+//! input too (`reload`), and a circuit stays with the backend that it was asked of (`generations`).
 
-pub mod backends;
+mod backends;
+mod bookings;
+mod calls;
+mod durable;
+mod generations;
+mod inputs;
+mod journal;
+mod ledger;
 mod reload;
 mod view;
 
@@ -12,27 +21,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use vreserve_core::ids::LinkId;
-use vreserve_core::lead::{Action, CircuitId, Event, Lead, NodeDescription};
-use vreserve_model::{Failure, FailureKind, Observed, Timestamp, Wanted};
-use vreserve_sdk::Handle;
+use vreserve_core::lead::{
+    Action, BookingId, BookingWish, CalendarEntry, CircuitId, Event, Lead, NodeDescription,
+};
+use vreserve_model::{Changes, Failure, Observed, RequestKey, Timestamp};
 
 use super::events::EventLog;
-use super::messages::{DownMessage, UpMessage};
+use super::messages::{DownMessage, InForce, UpMessage};
 use super::revive::Revived;
 use crate::clock::Clock;
 use crate::keys::PublicKey;
 use crate::plugin::{AdaptInstance, Backend, InferInstance};
+use crate::store::Store;
 
-use backends::{Backends, Generation, OpenBackend};
+use backends::Watch;
+use bookings::Promise;
+use generations::{Backends, Generation};
+use journal::Journal;
+use ledger::Ledger;
 
+pub use journal::{JournalAnswer, Loaded};
+pub use ledger::{JournalState, JournalStatus};
 pub use reload::{BackendChange, LeadChanges};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
 
 /// A node whose session ended is given this long to come back before it counts as gone.
 const ABSENCE: Duration = Duration::from_secs(5);
-/// How often backends are asked how they are.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the lead is told the wall clock.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One session of one node; grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +66,8 @@ pub enum Input {
         node: NodeDescription,
         /// The key that its session proved.
         key: PublicKey,
+        /// What it has in force.
+        in_force: InForce,
         /// The way to tell it something.
         down: mpsc::Sender<DownMessage>,
     },
@@ -78,6 +98,15 @@ pub enum Input {
         /// Why it cannot be used, if it cannot.
         outcome: Result<(), Failure>,
     },
+    /// A backend tells of changes by itself.
+    Changes {
+        /// Its network.
+        network: String,
+        /// What changed.
+        changes: Changes,
+    },
+    /// The journal has answered.
+    Journal(JournalAnswer),
     /// The control API asks.
     Question(Question),
     /// The configuration has changed; the sender is told once all of it is in effect.
@@ -90,10 +119,26 @@ pub enum Input {
 pub enum Answer {
     /// To a submit.
     Submitted(CircuitId, Result<Observed, Failure>),
+    /// To a commit.
+    Committed(CircuitId, Result<Observed, Failure>),
+    /// To an abort.
+    Aborted(CircuitId, Result<(), Failure>),
+    /// To an activation.
+    Activated(CircuitId, Result<Observed, Failure>),
+    /// To a deactivation.
+    Deactivated(CircuitId, Result<Observed, Failure>),
+    /// To a modification.
+    Modified(CircuitId, Result<Observed, Failure>),
     /// To a cancel.
     Cancelled(CircuitId, Result<(), Failure>),
-    /// To a find.
-    Found(CircuitId, Result<Option<Observed>, Failure>),
+    /// To a find: everything that is held under the key.
+    Found(CircuitId, Result<Vec<Observed>, Failure>),
+    /// What the backend of a network holds for us.
+    Listed(String, Result<Vec<Observed>, Failure>),
+    /// To the cancel of an orphan on a network.
+    OrphanCancelled(String, RequestKey, Result<(), Failure>),
+    /// What the backend of a network gave back as stale.
+    Collected(String, Result<Vec<RequestKey>, Failure>),
 }
 
 /// A question of the control API.
@@ -102,6 +147,14 @@ pub enum Question {
     Topology(oneshot::Sender<TopologyView>),
     /// What is reserved.
     Reservations(oneshot::Sender<ReservationsView>),
+    /// How the journal does.
+    Journal(oneshot::Sender<JournalStatus>),
+    /// What is booked and reserved.
+    Calendar(oneshot::Sender<Vec<CalendarEntry>>),
+    /// An advance reservation is wanted; answered when it is on disk.
+    Reserve(BookingWish, oneshot::Sender<Result<CalendarEntry, String>>),
+    /// One is no longer wanted.
+    Cancel(BookingId, oneshot::Sender<Result<(), String>>),
 }
 
 /// What the lead's shell is made of.
@@ -114,28 +167,48 @@ pub struct LeadShell {
     pub infer_interval: Duration,
     /// Plans; none leaves everything on the star.
     pub adapt: Option<Revived<AdaptInstance>>,
-    /// The backends.
-    pub backends: Backends,
+    /// The backends by network.
+    pub backends: BTreeMap<String, Arc<dyn Backend>>,
     /// Networks whose backend did not start, with the reason.
     pub failed_backends: BTreeMap<String, String>,
+    /// Where its records are kept.
+    pub store: Box<dyn Store>,
     /// The event log.
     pub events: EventLog,
     /// The daemon's clock.
     pub clock: Clock,
 }
 
+/// All of the shell but the store, which its thread has.
+struct Parts {
+    lead: Lead,
+    infer: Revived<InferInstance>,
+    adapt: Option<Revived<AdaptInstance>>,
+    backends: Backends,
+    events: EventLog,
+    clock: Clock,
+}
+
 /// The lead at work.
 struct Running {
-    shell: LeadShell,
+    shell: Parts,
     inputs: mpsc::Sender<Input>,
+    journal: Journal,
+    ledger: Ledger,
+    /// True once what an earlier lead left is known: only then are backends asked anything.
+    is_restored: bool,
     sessions: BTreeMap<String, (SessionId, mpsc::Sender<DownMessage>)>,
     absent: BTreeMap<String, Timestamp>,
     /// Probes under way: who answers for which circuit.
     probes: BTreeMap<LinkId, CircuitId>,
+    /// What watches each backend; ends when it is dropped.
+    watches: BTreeMap<String, Watch>,
     backend_states: BTreeMap<String, BackendStatus>,
-    last_notes: Vec<String>,
     /// Whom to tell when a former backend is closed.
     closing: BTreeMap<Generation, oneshot::Sender<()>>,
+    /// Bookings whose records are on their way to the disk.
+    promises: Vec<Promise>,
+    last_notes: Vec<String>,
     refused_reports: u64,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -143,22 +216,33 @@ struct Running {
 impl LeadShell {
     /// Runs until it is told to stop and has given everything back, or all inputs are gone.
     pub async fn run(self, sender: mpsc::Sender<Input>, mut inputs: mpsc::Receiver<Input>) {
-        let mut infer = tokio::time::interval(self.infer_interval);
-        infer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let clock = self.clock;
+        let mut infer = interval(self.infer_interval);
+        let mut wall_clock = interval(CLOCK_INTERVAL);
+        let backend_states = view::initial_states(&self);
+        let LeadShell { lead, infer: inference, adapt, backends, store, events, clock, .. } = self;
+        let journal = match Journal::start(store, sender.clone()) {
+            Ok(journal) => journal,
+            Err(error) => return tracing::error!(%error, "the lead has no thread for its journal"),
+        };
         let mut running = Running {
-            backend_states: view::initial_states(&self),
-            shell: self,
+            shell: Parts { lead, infer: inference, adapt, backends: Backends::new(backends), events, clock },
             inputs: sender,
+            journal,
+            ledger: Ledger::default(),
+            is_restored: false,
             sessions: BTreeMap::new(),
             absent: BTreeMap::new(),
             probes: BTreeMap::new(),
-            last_notes: Vec::new(),
+            watches: BTreeMap::new(),
+            backend_states,
             closing: BTreeMap::new(),
+            promises: Vec::new(),
+            last_notes: Vec::new(),
             refused_reports: 0,
             stopping: None,
         };
-        running.watch_backends();
+        running.handle_clock();
+        running.take_over(&mut inputs).await;
         loop {
             running.carry_out();
             running.close_former_backends();
@@ -172,135 +256,26 @@ impl LeadShell {
                     None => return,
                 },
                 _ = infer.tick() => running.infer(),
+                _ = wall_clock.tick() => running.handle_clock(),
                 () = tokio::time::sleep(wait) => running.tick(),
             }
         }
     }
 }
 
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
 impl Running {
-    fn handle(&mut self, input: Input) {
-        let now = self.shell.clock.now();
-        match input {
-            Input::Joined { session, node, key, down } => {
-                self.absent.remove(&node.name);
-                self.sessions.insert(node.name.clone(), (session, down));
-                self.shell.lead.handle_node_joined(now, node, key);
-            }
-            Input::Left { session, node } => {
-                if self.sessions.get(&node).is_some_and(|(known, _)| *known == session) {
-                    self.sessions.remove(&node);
-                    self.absent.insert(node, now + ABSENCE);
-                }
-            }
-            Input::Message { session, node, message } => {
-                if self.sessions.get(&node).is_some_and(|(known, _)| *known == session) {
-                    self.handle_message(now, &node, message);
-                }
-            }
-            Input::Answered(answer) => self.handle_answer(now, answer),
-            Input::Health { network, generation, outcome } => {
-                self.handle_health(now, &network, generation, outcome);
-            }
-            Input::Question(Question::Topology(reply)) => drop(reply.send(self.topology_view())),
-            Input::Question(Question::Reservations(reply)) => drop(reply.send(self.reservations_view())),
-            Input::Changed(changes, done) => {
-                self.handle_changes(now, changes);
-                // Nobody waits any more: fine.
-                let _ = done.send(());
-            }
-            Input::Stop(done) => {
-                self.stopping = Some(done);
-                self.shell.lead.handle_wanted(now, &Wanted::default());
-            }
-        }
-    }
-
-    fn handle_message(&mut self, now: Timestamp, node: &str, message: UpMessage) {
-        let lead = &mut self.shell.lead;
-        match message {
-            // One per session, and admission has taken it.
-            UpMessage::Hello { .. } => {}
-            UpMessage::Guests(guests) => lead.handle_guests(now, node, &guests),
-            UpMessage::Report(report) => {
-                let merged = self.shell.infer.call(now, |infer| infer.merge(now, node, &report));
-                if let Err(failure) = merged {
-                    self.refused_reports += 1;
-                    tracing::debug!(node, %failure, "report refused");
-                }
-            }
-            UpMessage::Applied { revision, error } => {
-                lead.handle_applied(now, node, revision, error.map_or(Ok(()), Err));
-            }
-            UpMessage::Switched { revision, outcomes } => {
-                lead.handle_switched(now, node, revision, &outcomes);
-            }
-            UpMessage::Proved { link, outcome } => {
-                if let Some(circuit) = self.probes.remove(&link) {
-                    lead.handle_probed(now, circuit, outcome);
-                }
-            }
-            UpMessage::LinkState { link, up } => lead.handle_link_state(now, node, link, up),
-        }
-    }
-
-    fn handle_answer(&mut self, now: Timestamp, answer: Answer) {
-        match answer {
-            Answer::Submitted(circuit, answer) => self.shell.lead.handle_submitted(now, circuit, answer),
-            Answer::Cancelled(circuit, answer) => self.shell.lead.handle_cancelled(now, circuit, answer),
-            Answer::Found(circuit, answer) => self.shell.lead.handle_found(now, circuit, answer),
-        }
-    }
-
-    fn handle_health(
-        &mut self,
-        now: Timestamp,
-        network: &str,
-        generation: Generation,
-        outcome: Result<(), Failure>,
-    ) {
-        let Some(backend) = self.shell.backends.current_if(network, generation) else { return };
-        let Some(state) = self.backend_states.get_mut(network) else { return };
-        let failure = outcome.err().filter(|failure| failure.kind != FailureKind::Unsupported);
-        let reason = failure.map(|failure| failure.to_string());
-        if state.up == reason.is_none() && state.is_known {
-            state.reason = reason;
-            return;
-        }
-        (state.up, state.is_known) = (reason.is_none(), true);
-        match &reason {
-            None => self.shell.lead.handle_backend_up(now, network, backend.capabilities()),
-            Some(reason) => {
-                self.shell.lead.handle_backend_down(now, network, reason);
-                tracing::warn!(network, reason, "reservation backend cannot be used");
-            }
-        }
-        state.reason = reason;
-    }
-
-    /// Infers, and plans on what was inferred.
-    fn infer(&mut self) {
-        let now = self.shell.clock.now();
-        match self.shell.infer.call(now, |infer| infer.infer(now)) {
-            Ok(report) => self.shell.lead.handle_topology(now, report),
-            Err(failure) => return tracing::warn!(%failure, "no topology inferred"),
-        }
-        if self.stopping.is_some() {
-            return;
-        }
-        let Some(adapt) = &mut self.shell.adapt else { return };
-        let snapshot = self.shell.lead.snapshot(now);
-        match adapt.call(now, |adapt| adapt.adapt(&snapshot)) {
-            Ok(wanted) => {
-                self.last_notes.clone_from(&wanted.notes);
-                self.shell.lead.handle_wanted(now, &wanted);
-            }
-            Err(failure) => tracing::warn!(%failure, "no overlay planned; it stays as it is"),
-        }
+    fn now(&self) -> Timestamp {
+        self.shell.clock.now()
     }
 
     fn tick(&mut self) {
-        let now = self.shell.clock.now();
+        let now = self.now();
         let gone: Vec<String> =
             self.absent.iter().filter(|(_, until)| now >= **until).map(|(node, _)| node.clone()).collect();
         for node in gone {
@@ -311,11 +286,14 @@ impl Running {
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
-        self.shell.lead.poll_timeout().into_iter().chain(self.absent.values().copied()).min()
+        let lead = self.shell.lead.poll_timeout();
+        lead.into_iter().chain(self.ledger.poll_timeout()).chain(self.absent.values().copied()).min()
     }
 
+    /// True when it was told to stop, nothing is held and that is on record.
     fn is_done(&mut self) -> bool {
-        if self.stopping.is_none() || self.shell.lead.circuits().next().is_some() {
+        let holds = self.shell.lead.circuits().next().is_some();
+        if self.stopping.is_none() || holds || !self.ledger.is_idle() {
             return false;
         }
         if let Some(done) = self.stopping.take() {
@@ -325,70 +303,36 @@ impl Running {
         true
     }
 
+    /// Carries out what the lead has decided, as far as the disk allows.
     fn carry_out(&mut self) {
-        while let Some(action) = self.shell.lead.poll_action() {
-            match action {
-                Action::Submit { circuit, network, request } => {
-                    self.call(circuit, &network, move |backend| async move {
-                        Answer::Submitted(
-                            circuit,
-                            match backend {
-                                Ok(backend) => backend.submit(request).await,
-                                Err(failure) => Err(failure),
-                            },
-                        )
-                    });
-                }
-                Action::Cancel { circuit, network, key, native_id } => {
-                    self.call(circuit, &network, move |backend| async move {
-                        Answer::Cancelled(
-                            circuit,
-                            match backend {
-                                Ok(backend) => backend.cancel(Handle { key, native_id }).await,
-                                Err(failure) => Err(failure),
-                            },
-                        )
-                    });
-                }
-                Action::Find { circuit, network, key } => {
-                    self.call(circuit, &network, move |backend| async move {
-                        Answer::Found(
-                            circuit,
-                            match backend {
-                                Ok(backend) => backend.find(key).await.map(|found| found.into_iter().next()),
-                                Err(failure) => Err(failure),
-                            },
-                        )
-                    });
-                }
-                Action::Configure { node, overlay } => self.tell(&node, DownMessage::Overlay(overlay)),
-                Action::Probe { circuit, node, link, .. } => {
-                    self.probes.insert(link, circuit);
-                    self.tell(&node, DownMessage::Prove(link));
-                }
-                Action::Publish { event, .. } => {
-                    if let Event::GuestMoved { guest, from, .. } = &event {
-                        self.tell(from, DownMessage::ForgetGuest(*guest));
-                    }
-                    self.shell.events.lead(event);
+        loop {
+            while let Some(action) = self.shell.lead.poll_action() {
+                if let Some(action) = self.ledger.handle_action(action) {
+                    self.carry_out_one(action);
                 }
             }
+            if !self.advance_ledger() {
+                break;
+            }
         }
+        self.keep_promises();
     }
 
-    /// Runs one call to a backend as a task; its answer comes back as an input.
-    fn call<F: Future<Output = Answer> + Send + 'static>(
-        &mut self,
-        circuit: CircuitId,
-        network: &str,
-        call: impl FnOnce(Result<Arc<dyn Backend>, Failure>) -> F,
-    ) {
-        let missing = || Failure::unavailable(format!("no reservation backend for {network}"));
-        let backend = self.shell.backends.of_circuit(circuit, network).ok_or_else(missing);
-        let (work, inputs) = (call(backend), self.inputs.clone());
-        tokio::spawn(async move {
-            drop(inputs.send(Input::Answered(work.await)).await);
-        });
+    fn carry_out_one(&mut self, action: Action) {
+        match action {
+            Action::Configure { node, overlay } => self.tell(&node, DownMessage::Overlay(overlay)),
+            Action::Probe { circuit, node, link, .. } => {
+                self.probes.insert(link, circuit);
+                self.tell(&node, DownMessage::Prove(link));
+            }
+            Action::Publish { event, .. } => {
+                if let Event::GuestMoved { guest, from, .. } = &event {
+                    self.tell(from, DownMessage::ForgetGuest(*guest));
+                }
+                self.shell.events.lead(event);
+            }
+            call => self.call_backend(call),
+        }
     }
 
     /// Tells a node. One that does not listen is told again when it joins anew.
@@ -397,49 +341,6 @@ impl Running {
             && let Err(error) = down.try_send(message)
         {
             tracing::warn!(node, %error, "message not sent");
-        }
-    }
-
-    /// Gives back what an earlier lead left behind, then watches each backend.
-    fn watch_backends(&self) {
-        for (network, open) in self.shell.backends.current() {
-            let (network, open, watch) = (network.clone(), open.clone(), self.watch(network, open));
-            tokio::spawn(async move {
-                match open.backend.gc(Vec::new()).await {
-                    Ok(keys) if !keys.is_empty() => {
-                        tracing::warn!(network, count = keys.len(), "gave back circuits of an earlier lead");
-                    }
-                    Ok(_) => {}
-                    Err(failure) => tracing::warn!(network, %failure, "left-over circuits not cleared"),
-                }
-                drop(open);
-                watch.await;
-            });
-        }
-    }
-
-    /// Watches a backend that has taken over from another: what it holds is in use.
-    fn watch_backend(&self, network: &str, generation: Generation) {
-        let found = self.shell.backends.current().find(|(_, open)| open.generation == generation);
-        if let Some((_, open)) = found {
-            tokio::spawn(self.watch(network, open));
-        }
-    }
-
-    /// Asks a backend how it is, as long as it is open.
-    fn watch(&self, network: &str, open: &OpenBackend) -> impl Future<Output = ()> + Send + use<> {
-        let (network, generation, inputs) = (network.to_owned(), open.generation, self.inputs.clone());
-        let backend = Arc::downgrade(&open.backend);
-        async move {
-            while let Some(backend) = backend.upgrade() {
-                let outcome = backend.health().await;
-                drop(backend);
-                let input = Input::Health { network: network.clone(), generation, outcome };
-                if inputs.send(input).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(HEALTH_INTERVAL).await;
-            }
         }
     }
 }

@@ -7,11 +7,20 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vreserve_core::ids::LinkId;
 use vreserve_core::lead::{NodeDescription, PairOutcome, ProbeOutcome};
-use vreserve_core::overlay::NodeOverlay;
+use vreserve_core::overlay::{NodeOverlay, OverlayLink, PairWay};
 use vreserve_model::MacAddr;
 
 /// The version of these messages; both ends must speak the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// What a node has in force when it joins: a lead that takes over leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// Its links; not the circuits that it knows to be dead.
+    pub links: Vec<OverlayLink>,
+    /// The pairs that take a circuit, or are being switched onto one.
+    pub pairs: Vec<PairWay>,
+}
 
 /// From a node to the lead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +33,8 @@ pub enum UpMessage {
         /// Who it is; the name must be the one that its key was admitted under.
         node: NodeDescription,
     },
+    /// The second message of a session, and only there.
+    InForce(InForce),
     /// All guests behind the node.
     Guests(Vec<MacAddr>),
     /// An inference report. Lossy: the last one counts.
@@ -157,6 +168,8 @@ mod tests {
     fn messages_survive_the_wire_and_nonsense_is_refused() {
         let up = UpMessage::Applied { revision: 7, error: None };
         assert_eq!(UpMessage::decode(&up.encode()).unwrap(), up);
+        let joined = UpMessage::InForce(InForce::default());
+        assert_eq!(UpMessage::decode(&joined.encode()).unwrap(), joined);
         let report = UpMessage::Report(vec![0, 255]);
         assert_eq!(UpMessage::decode(&report.encode()).unwrap(), report);
         let down = DownMessage::Overlay(NodeOverlay::default());

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use vreserve_core::lead::NodeDescription;
 
 use super::events::{EventLog, NodeEvent};
-use super::messages::{DownMessage, UpMessage, VERSION};
+use super::messages::{DownMessage, InForce, UpMessage, VERSION};
 use super::session::{self, Receiver, Sender, SessionError};
 use crate::config::ProxyConfig;
 use crate::keys::KeyPair;
@@ -26,6 +26,8 @@ pub struct Uplink {
     pub proxy: ProxyConfig,
     /// Who it is.
     pub node: NodeDescription,
+    /// What it has in force; none before its agent has begun.
+    pub in_force: watch::Receiver<Option<InForce>>,
     /// The event log.
     pub events: EventLog,
 }
@@ -69,8 +71,17 @@ impl Uplink {
         let (mut sender, receiver) = session::connect(stream, &self.keys, self.proxy.public_key).await?;
         let hello = UpMessage::Hello { version: VERSION, node: self.node.clone() };
         sender.send(&hello.encode()).await?;
+        let in_force = in_force(&mut self.in_force.clone()).await;
+        sender.send(&UpMessage::InForce(in_force).encode()).await?;
         Ok((sender, receiver))
     }
+}
+
+/// What a node has in force, as soon as its agent says so.
+pub(crate) async fn in_force(says: &mut watch::Receiver<Option<InForce>>) -> InForce {
+    // An agent that ended before it said anything has nothing in force.
+    let said = says.wait_for(Option::is_some).await;
+    said.map(|said| said.clone().unwrap_or_default()).unwrap_or_default()
 }
 
 /// Passes messages both ways until the session ends (the reason) or the agent is gone (none).

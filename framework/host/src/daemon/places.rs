@@ -140,6 +140,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vreserve_core::lead::Budget;
 
     fn backend(settings: &str) -> ReserveConfig {
         let instance = Instance {
@@ -151,7 +152,7 @@ mod tests {
             sha256: Some([7; 32]),
             settings: settings.into(),
         };
-        ReserveConfig { instance, network: "omninet".into() }
+        ReserveConfig { instance, network: "omninet".into(), budget: Budget::default() }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use vreserve_core::lead::BackOff;
 
-use super::former::SharedPlaces;
+use super::former::FormerBackends;
 use super::start::check;
 use crate::clock::Clock;
 use crate::config::{Admitted, Change, Config, ConfigErrors, diff};
@@ -39,7 +39,7 @@ pub struct ConfigStatus {
 pub(super) struct LeadHandles {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) admit: watch::Sender<Vec<Admitted>>,
-    pub(super) places: SharedPlaces,
+    pub(super) former: FormerBackends,
 }
 
 /// Reloads. May be used from any thread.
@@ -131,7 +131,11 @@ impl Reloader {
             _ => None,
         });
         let names = opened.names;
-        let told = LeadChanges { backends: opened.backends, adapt: opened.adapt, back_off };
+        let budgets = changes.iter().find_map(|change| match change {
+            Change::Budgets(budgets) => Some(budgets.clone()),
+            _ => None,
+        });
+        let told = LeadChanges { backends: opened.backends, adapt: opened.adapt, back_off, budgets };
         let (done, in_effect) = oneshot::channel();
         drop(lead.inputs.send(Input::Changed(told, done)).await);
         in_effect.await.map_err(|_| "the lead has ended".to_owned())?;

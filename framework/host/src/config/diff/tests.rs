@@ -78,6 +78,12 @@ fn a_backend_is_opened_replaced_and_closed_by_its_network() {
     assert_eq!(told(&hub(ODIN), &hub(&other_key)), ["[reserve.omninet] opened anew for omninet"]);
     let other_use = ODIN.replace("reserve-odin", "reserve-gara");
     assert_eq!(told(&hub(ODIN), &hub(&other_use)), ["[reserve.omninet] opened anew for omninet"]);
+    let limited = format!("{ODIN}max_circuits = 2\n");
+    assert_eq!(
+        told(&hub(ODIN), &hub(&limited)),
+        ["[reserve] max_circuits and max_rate"],
+        "no reason to open it anew"
+    );
     let other_name = ODIN.replace("[reserve.omninet]", "[reserve.gara]");
     assert_eq!(told(&hub(ODIN), &hub(&other_name)), ["[reserve.gara] opened anew for omninet"]);
     let other_network = ODIN.replace("network = \"omninet\"", "network = \"qos\"");

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use vreserve_core::ids::{LinkClass, LinkId, SwitchId};
 use vreserve_core::lead::PairOutcome;
+use vreserve_core::overlay::PairWay;
 use vreserve_core::switch::{Path, SwitchEnd, SwitchOutcome, SwitchSpec};
 use vreserve_model::MacAddr;
 
 use super::Agent;
+use crate::control::messages::InForce;
 use crate::dataplane::CutoverSpec;
 
 /// Source and destination.
@@ -82,6 +84,24 @@ impl Agent {
         let circuit = to.or(from).expect("two ways that differ are not both the star");
         let switch = SwitchSpec { id, source, destination, circuit, old: path(from), new: path(to) };
         Some(CutoverSpec { switch, star: self.star_towards(destination)? })
+    }
+
+    /// Says what is in force, if that has changed.
+    pub(super) fn show_in_force(&self) {
+        let links = self.overlay.links.iter().filter(|link| !self.dead.contains(&link.id));
+        let pairs = self.pairs.iter().filter_map(|((source, destination), state)| {
+            let link = match state {
+                PairState::On(link) => Some(*link),
+                PairState::Moving(id) => self.moving.get(id)?.to,
+            };
+            Some(PairWay { source: *source, destination: *destination, link: link? })
+        });
+        let now = Some(InForce { links: links.cloned().collect(), pairs: pairs.collect() });
+        self.config.in_force.send_if_modified(|before| {
+            let is_other = *before != now;
+            *before = now;
+            is_other
+        });
     }
 
     /// The circuit that the overlay wants a pair on; none for the star.

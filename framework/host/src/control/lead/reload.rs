@@ -1,9 +1,10 @@
 //! A changed configuration, as the running lead takes it: all at once, after everything that can fail has been done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use vreserve_core::lead::{BackOff, Phase};
+use vreserve_core::lead::{BackOff, Budget, CircuitStatus, Phase};
 use vreserve_model::{Timestamp, Wanted};
 
 use super::Running;
@@ -20,6 +21,8 @@ pub struct LeadChanges {
     pub adapt: Option<Option<Revived<AdaptInstance>>>,
     /// The delays after failures.
     pub back_off: Option<BackOff>,
+    /// What may be held on each network.
+    pub budgets: Option<BTreeMap<String, Budget>>,
 }
 
 /// One network's backend.
@@ -33,9 +36,12 @@ pub struct BackendChange {
 }
 
 impl Running {
-    pub(super) fn handle_changes(&mut self, now: Timestamp, changes: LeadChanges) {
+    pub(super) fn handle_configuration(&mut self, now: Timestamp, changes: LeadChanges) {
         if let Some(back_off) = changes.back_off {
             self.shell.lead.handle_back_off(now, back_off);
+        }
+        if let Some(budgets) = changes.budgets {
+            self.shell.lead.handle_budgets(now, budgets);
         }
         if let Some(adapt) = changes.adapt {
             let is_closed = adapt.is_none();
@@ -56,9 +62,8 @@ impl Running {
 
     fn replace_backend(&mut self, now: Timestamp, change: BackendChange) {
         let BackendChange { network, backend, former_closed } = change;
-        let is_held = |circuit: &vreserve_core::lead::CircuitStatus| {
-            circuit.link.network == network && circuit.phase != Phase::Wanted
-        };
+        let is_held =
+            |circuit: &CircuitStatus| circuit.link.network == network && circuit.phase != Phase::Wanted;
         let held: Vec<_> =
             self.shell.lead.circuits().filter(is_held).map(|circuit| circuit.circuit).collect();
         let capabilities = backend.as_ref().map(|backend| backend.capabilities());
@@ -66,13 +71,14 @@ impl Running {
         if let Some(former) = replaced.former {
             self.closing.insert(former, former_closed);
         }
-        match replaced.new {
-            Some(generation) => {
-                let well = BackendStatus { network: network.clone(), up: true, reason: None, is_known: true };
-                self.backend_states.insert(network.clone(), well);
-                self.watch_backend(&network, generation);
-            }
-            None => drop(self.backend_states.remove(&network)),
+        // Ends the former one's tasks.
+        drop(self.watches.remove(&network));
+        if replaced.new.is_some() {
+            let well = BackendStatus { network: network.clone(), up: true, reason: None, is_known: true };
+            self.backend_states.insert(network.clone(), well);
+            self.watch_backends();
+        } else {
+            self.backend_states.remove(&network);
         }
         self.shell.lead.handle_backend_replaced(now, &network, capabilities);
     }

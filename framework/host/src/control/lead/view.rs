@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use vreserve_core::lead::{CircuitStatus, NodeStatus};
+use vreserve_core::lead::{CircuitStatus, NodeStatus, OrphanStatus};
 use vreserve_model::{Guest, TopologyReport};
 
-use super::{LeadShell, Running};
+use super::{JournalStatus, LeadShell, Running};
 use crate::clock::Clock;
 
 /// What the lead believes of the traffic, and whom it knows.
@@ -35,6 +35,12 @@ pub struct ReservationsView {
     /// Backends that were replaced and still hold circuits.
     #[serde(default)]
     pub former_backends: usize,
+    /// The journal.
+    #[serde(default)]
+    pub journal: JournalStatus,
+    /// What backends hold for us that is on no record.
+    #[serde(default)]
+    pub orphans: Vec<OrphanStatus>,
     /// Circuits that are not over, oldest first.
     pub circuits: Vec<CircuitStatus>,
     /// Circuits that are over, oldest first.
@@ -57,6 +63,15 @@ pub struct BackendStatus {
     pub(super) is_known: bool,
 }
 
+impl BackendStatus {
+    /// It is not asked anything before the journal was read, which does not work for `reason`.
+    pub(super) fn wait_for(&mut self, reason: &str) {
+        if !self.is_known {
+            self.reason = Some(format!("waits for the journal: {reason}"));
+        }
+    }
+}
+
 /// What is known of the backends before the first is asked.
 pub(super) fn initial_states(shell: &LeadShell) -> BTreeMap<String, BackendStatus> {
     let state = |network: &String, reason: &str| {
@@ -68,7 +83,7 @@ pub(super) fn initial_states(shell: &LeadShell) -> BTreeMap<String, BackendStatu
         };
         (network.clone(), status)
     };
-    let started = shell.backends.current().map(|(network, _)| state(network, "not asked yet"));
+    let started = shell.backends.keys().map(|network| state(network, "not asked yet"));
     let failed = shell.failed_backends.iter().map(|(network, reason)| state(network, reason));
     started.chain(failed).collect()
 }
@@ -89,6 +104,8 @@ impl Running {
             now_ms: Clock::wall_ms(),
             backends: self.backend_states.values().cloned().collect(),
             former_backends: self.shell.backends.former(),
+            journal: self.ledger.status().clone(),
+            orphans: self.shell.lead.orphans().collect(),
             circuits: self.shell.lead.circuits().collect(),
             history: self.shell.lead.history().cloned().collect(),
             notes: self.last_notes.clone(),

@@ -1,6 +1,6 @@
 //! What a reload opens before it changes anything.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -11,7 +11,6 @@ use super::{LeadHandles, Reloader};
 use crate::config::{Change, Config, Instance, ReserveConfig};
 use crate::control::lead::BackendChange;
 use crate::control::revive::Revived;
-use crate::daemon::former;
 use crate::daemon::places::Places;
 use crate::daemon::start::{failure_of, label};
 use crate::loader::{Registry, StartError};
@@ -65,7 +64,7 @@ impl Opened {
         changes: &[Change],
     ) -> Result<Self, String> {
         let opening = Opening { reloader, running, wanted, trial };
-        let mut places = lead.places.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut places = lead.former.places().clone();
         let mut opened = Opened::default();
         let mut swaps = Vec::new();
         for change in changes {
@@ -81,7 +80,7 @@ impl Opened {
                     swaps.push(opening.swap(&reserve.network, successor));
                 }
                 Change::CloseBackend { network } => swaps.push(opening.swap(network, None)),
-                Change::BackOff { .. } | Change::Admit(_) => {}
+                Change::BackOff { .. } | Change::Budgets(_) | Change::Admit(_) => {}
             }
         }
         let former: Vec<_> = swaps.iter().map(|swap| swap.retire(&mut places)).collect();
@@ -89,7 +88,7 @@ impl Opened {
         if !swaps.is_empty() {
             let dir = wanted.node.state_dir.display();
             places.save().map_err(|error| format!("nothing can be recorded in {dir}: {error}"))?;
-            *lead.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
+            *lead.former.places() = places;
         }
         opened.backends =
             swaps.into_iter().zip(former).map(|(swap, place)| swap.change(lead, place)).collect();
@@ -150,14 +149,14 @@ impl Swap<'_> {
         }
     }
 
-    /// What the lead is told. The former backend is off the record when the lead has closed it.
+    /// What the lead is told. The former backend is seen off when the lead has closed it.
     fn change(self, lead: &LeadHandles, former: Option<String>) -> BackendChange {
         let (former_closed, closed) = oneshot::channel();
-        let places = lead.places.clone();
+        let seeing_off = lead.former.clone();
         if let Some(place) = former {
             tokio::spawn(async move {
                 if closed.await.is_ok() {
-                    former::forget(&places, &place);
+                    seeing_off.see_off(place).await;
                 }
             });
         }
