@@ -221,7 +221,7 @@ impl Refused<'_> {
     }
 
     fn static_links(&mut self, old: &[StaticLink], new: &[StaticLink]) {
-        let changed = new.iter().enumerate().find(|(index, link)| old.get(*index) != Some(link));
+        let changed = new.iter().enumerate().find(|(index, link)| old.get(*index) != Some(*link));
         if let Some((index, _)) = changed {
             self.key(&["static_link"], &format!("[{index}]"));
         } else if old.len() > new.len() {

@@ -38,10 +38,11 @@ use crate::store::Store;
 
 use backends::Watch;
 use bookings::Promise;
-use generations::{Backends, Generation};
+use generations::Backends;
 use journal::Journal;
 use ledger::Ledger;
 
+pub use generations::Generation;
 pub use journal::{JournalAnswer, Loaded};
 pub use ledger::{JournalState, JournalStatus};
 pub use reload::{BackendChange, LeadChanges};

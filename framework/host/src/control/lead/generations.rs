@@ -16,25 +16,25 @@ pub struct Generation(u64);
 
 /// One open backend.
 #[derive(Clone)]
-pub struct OpenBackend {
+pub(super) struct OpenBackend {
     /// Which.
-    pub generation: Generation,
+    pub(super) generation: Generation,
     /// Itself.
-    pub backend: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
 }
 
 /// What a replacement changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replaced {
+pub(super) struct Replaced {
     /// The one that takes no new requests any more.
-    pub former: Option<Generation>,
+    pub(super) former: Option<Generation>,
     /// The one that does now.
-    pub new: Option<Generation>,
+    pub(super) new: Option<Generation>,
 }
 
 /// All open backends.
 #[derive(Default)]
-pub struct Backends {
+pub(super) struct Backends {
     last: u64,
     current: BTreeMap<String, OpenBackend>,
     former: BTreeMap<Generation, Arc<dyn Backend>>,
@@ -43,7 +43,7 @@ pub struct Backends {
 
 impl Backends {
     /// The first backends, by network.
-    pub fn new(backends: BTreeMap<String, Arc<dyn Backend>>) -> Self {
+    pub(super) fn new(backends: BTreeMap<String, Arc<dyn Backend>>) -> Self {
         let mut all = Backends::default();
         for (network, backend) in backends {
             all.replace(&network, Some(backend), []);
@@ -52,23 +52,23 @@ impl Backends {
     }
 
     /// Those that new requests go to.
-    pub fn current(&self) -> impl Iterator<Item = (&String, &OpenBackend)> {
+    pub(super) fn current(&self) -> impl Iterator<Item = (&String, &OpenBackend)> {
         self.current.iter()
     }
 
     /// The one that new requests for `network` go to.
-    pub fn current_of(&self, network: &str) -> Option<Arc<dyn Backend>> {
+    pub(super) fn current_of(&self, network: &str) -> Option<Arc<dyn Backend>> {
         self.current.get(network).map(|open| open.backend.clone())
     }
 
     /// The one that new requests for `network` go to, if it is `generation`: what another says is not about it.
-    pub fn current_if(&self, network: &str, generation: Generation) -> Option<&Arc<dyn Backend>> {
+    pub(super) fn current_if(&self, network: &str, generation: Generation) -> Option<&Arc<dyn Backend>> {
         self.current.get(network).filter(|open| open.generation == generation).map(|open| &open.backend)
     }
 
     /// The one that a circuit's calls go to. A circuit that has been asked of none yet is the current one's from
     /// now on.
-    pub fn of_circuit(&mut self, circuit: CircuitId, network: &str) -> Option<Arc<dyn Backend>> {
+    pub(super) fn of_circuit(&mut self, circuit: CircuitId, network: &str) -> Option<Arc<dyn Backend>> {
         let current = self.current.get(network);
         let generation = match self.asked.get(&circuit) {
             Some(generation) => *generation,
@@ -86,7 +86,7 @@ impl Backends {
 
     /// From now on new requests for `network` go to `backend`, or nowhere; `held` are the circuits of the network that
     /// have been asked for, which stay with the former one.
-    pub fn replace(
+    pub(super) fn replace(
         &mut self,
         network: &str,
         backend: Option<Arc<dyn Backend>>,
@@ -110,7 +110,7 @@ impl Backends {
     }
 
     /// Closes the former backends that none of the `live` circuits was asked of, and returns which.
-    pub fn close_idle(&mut self, live: impl Iterator<Item = CircuitId>) -> Vec<Generation> {
+    pub(super) fn close_idle(&mut self, live: impl Iterator<Item = CircuitId>) -> Vec<Generation> {
         if self.former.is_empty() && self.asked.is_empty() {
             return Vec::new();
         }
@@ -125,7 +125,7 @@ impl Backends {
     }
 
     /// How many former backends still hold circuits.
-    pub fn former(&self) -> usize {
+    pub(super) fn former(&self) -> usize {
         self.former.len()
     }
 }
@@ -148,7 +148,7 @@ mod tests {
                     Capabilities::default()
                 }
                 $(async fn $verb(&self, $($arg: $type),*) -> Result<$answer, Failure> {
-                    $(drop($arg);)*
+                    $(let _ = $arg;)*
                     Err(Failure::unavailable("nobody is here"))
                 })*
             }
