@@ -140,14 +140,20 @@ impl World {
         self.odin.kill();
     }
 
-    /// Whether ODIN has no path.
+    /// The paths that ODIN has.
     #[track_caller]
-    pub fn is_odin_dark(&self) -> bool {
+    pub fn odin_paths(&self) -> Vec<serde_json::Value> {
         let mut list = Command::new(program("odin-server"));
         list.args(["--list", "--json", "--socket"]).arg(odin_socket(self.dir.path()));
         let output = list.output().expect("the program is there");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim() == "[]"
+        serde_json::from_slice(&output.stdout).expect("a list of paths")
+    }
+
+    /// Whether ODIN has no path.
+    #[track_caller]
+    pub fn is_odin_dark(&self) -> bool {
+        self.odin_paths().is_empty()
     }
 
     /// Runs `oclient` as another customer of the network would.

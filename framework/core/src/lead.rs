@@ -24,6 +24,7 @@ mod budget;
 mod calendar;
 mod circuit;
 mod config;
+mod degraded;
 mod demand;
 mod event;
 mod guests;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod booking;
+mod moment;
 mod render;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
+use vreserve_core::lead::BookingId;
 
 use crate::api::client::ApiError;
 use crate::api::{Request, client};
@@ -61,6 +64,17 @@ enum Command {
     Reservations(Ask),
     /// Have a daemon read its configuration again and follow it, or change nothing
     Reload(Ask),
+    /// Book capacity between two nodes or guests, now or ahead of time
+    Reserve(booking::Reserve),
+    /// Show what is booked and reserved, by start
+    Calendar(Ask),
+    /// Give a booking up
+    Cancel {
+        #[command(flatten)]
+        ask: Ask,
+        /// Its key, as reserve printed it and calendar shows it
+        key: u64,
+    },
     /// Show what happened
     Events {
         #[command(flatten)]
@@ -128,6 +142,12 @@ impl Command {
             Command::Topology(ask) => ask.show(&Request::Topology, render::topology),
             Command::Reservations(ask) => ask.show(&Request::Reservations, render::reservations),
             Command::Reload(ask) => ask.reload(),
+            Command::Reserve(reserve) => reserve.run(),
+            Command::Calendar(ask) => ask.show(&Request::Calendar, render::calendar),
+            Command::Cancel { ask, key } => {
+                let request = Request::Cancel { key: BookingId(key) };
+                ask.show(&request, |_| "cancelled\n".to_owned())
+            }
             Command::Events { ask, follow } => ask.events(follow),
             Command::Keygen { file } => {
                 let keys = KeyPair::generate();

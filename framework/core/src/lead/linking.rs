@@ -44,19 +44,8 @@ impl Lead {
         self.settle();
     }
 
-    /// A node finds that a link no longer carries what it should: loss, delay or rate out of bounds. Pairs
-    /// on a circuit go to the star at once, and the circuit is given back and asked for anew.
-    pub fn handle_degraded(&mut self, now: Timestamp, node: &str, link: LinkId, reason: &str) {
-        self.advance_clock(now);
-        let circuit = self.circuit_over(link, node).filter(|circuit| circuit.phase.takes_pairs());
-        if let Some(id) = circuit.map(|circuit| circuit.id) {
-            self.fail(id, &format!("degraded at {node}: {reason}"), Cause::Other);
-        }
-        self.settle();
-    }
-
     /// The circuit under a link of which `node` is an end.
-    fn circuit_over(&self, link: LinkId, node: &str) -> Option<&Circuit> {
+    pub(super) fn circuit_over(&self, link: LinkId, node: &str) -> Option<&Circuit> {
         let is_it =
             |c: &&Circuit| c.link_id == link && c.phase >= Phase::Linking && c.phase <= Phase::Unlinking;
         self.circuits.values().filter(is_it).find(|circuit| circuit.link.far_end(node).is_some())

@@ -19,7 +19,7 @@ pub(super) fn config_error(error: &ConfigError) -> Value {
 }
 
 /// A table with a header line; columns as wide as they must be.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -105,6 +105,7 @@ pub(super) fn status(status: &Value) -> String {
     for line in config["last_error"].as_str().unwrap_or_default().lines() {
         let _ = writeln!(text, "  not reloaded: {line}");
     }
+    text.push_str(&journal(&status["journal"]));
     let plugins: Vec<Vec<String>> = status["plugins"]
         .as_array()
         .into_iter()
@@ -214,6 +215,8 @@ pub(super) fn topology(topology: &Value) -> String {
     text
 }
 
+pub(super) use super::booking::calendar;
+
 pub(super) fn reservations(view: &Value) -> String {
     let backends: Vec<Vec<String>> = view["backends"]
         .as_array()
@@ -225,6 +228,7 @@ pub(super) fn reservations(view: &Value) -> String {
         })
         .collect();
     let mut text = table(&["NETWORK", "BACKEND", "REASON"], &backends);
+    text.push_str(&journal(&view["journal"]));
     let circuit = |circuit: &Value| {
         let labels: Vec<String> =
             object(&circuit["labels"]).map(|(name, value)| format!("{name} {}", cell(value))).collect();
@@ -248,6 +252,10 @@ pub(super) fn reservations(view: &Value) -> String {
             let _ = write!(text, "\n{}", table(&header, &rows));
         }
     }
+    let orphans = rows(&view["orphans"], &["network", "key", "native_id", "reason"]);
+    if !orphans.is_empty() {
+        let _ = write!(text, "\n{}", table(&["ORPHAN ON", "KEY", "PROVIDER ID", "REASON"], &orphans));
+    }
     let notes = view["notes"].as_array().into_iter().flatten().map(cell);
     for note in notes {
         let _ = write!(text, "\nnote: {note}");
@@ -263,6 +271,26 @@ fn time_of_day(at_ms: u64) -> String {
     let (hours, minutes) = (at_ms / 3_600_000 % 24, at_ms / 60_000 % 60);
     let (seconds, millis) = (at_ms / 1000 % 60, at_ms % 1000);
     format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+}
+
+/// How the lead's journal does; nothing for a node that has none.
+fn journal(journal: &Value) -> String {
+    if !journal.is_object() {
+        return String::new();
+    }
+    let summary = vec![
+        cell(&journal["state"]),
+        cell(&journal["records"]),
+        format!("{:.1} ms", number(&journal["last_write_us"]) / 1e3),
+        cell(&journal["reason"]),
+    ];
+    let mut text = format!("\n{}", table(&["JOURNAL", "RECORDS", "LAST WRITE", "REASON"], &[summary]));
+    let unreadable: Vec<Vec<String>> =
+        object(&journal["unreadable"]).map(|(key, reason)| vec![key.clone(), cell(reason)]).collect();
+    if !unreadable.is_empty() {
+        let _ = write!(text, "\n{}", table(&["RECORD LEFT ALONE", "REASON"], &unreadable));
+    }
+    text
 }
 
 /// One event in one line: time, name, then its fields.
@@ -289,6 +317,22 @@ mod tests {
         assert!(text.contains("1     star   hub       -"), "{text}");
         assert!(text.contains("1.50 ms"), "{text}");
         assert!(text.contains("2.0 MB"), "{text}");
+    }
+
+    #[test]
+    fn a_journal_that_fails_says_why_wherever_it_is_shown() {
+        let journal = json!({
+            "state": "failing", "reason": "no space left on device", "records": 3, "last_write_us": 1500,
+            "unreadable": { "hub-1-2": "it is of version 2" },
+        });
+        for text in [
+            super::status(&json!({ "journal": journal })),
+            super::reservations(&json!({ "journal": journal })),
+        ] {
+            assert!(text.contains("failing  3        1.5 ms      no space left on device"), "{text}");
+            assert!(text.contains("hub-1-2            it is of version 2"), "{text}");
+        }
+        assert!(!super::status(&json!({ "journal": null })).contains("JOURNAL"));
     }
 
     #[test]

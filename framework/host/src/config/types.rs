@@ -191,6 +191,8 @@ pub struct LeadConfig {
     pub retry_max: Duration,
     /// How long one call to a reservation backend may take; 120 s unless given.
     pub reserve_timeout: Duration,
+    /// How long capacity that is on no record is watched before it is given back; 30 s unless given.
+    pub orphan_grace: Duration,
 }
 
 impl Config {

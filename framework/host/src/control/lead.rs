@@ -291,10 +291,9 @@ impl Running {
         lead.into_iter().chain(self.ledger.poll_timeout()).chain(self.absent.values().copied()).min()
     }
 
-    /// True when it was told to stop, nothing is held and that is on record.
+    /// True when it was told to stop, has nothing left to give back, and that is on record.
     fn is_done(&mut self) -> bool {
-        let holds = self.shell.lead.circuits().next().is_some();
-        if self.stopping.is_none() || holds || !self.ledger.is_idle() {
+        if self.stopping.is_none() || !self.shell.lead.is_stopped() || !self.ledger.is_idle() {
             return false;
         }
         if let Some(done) = self.stopping.take() {

@@ -107,11 +107,11 @@ fn a_degraded_link_sends_its_pairs_to_the_star_at_once_and_is_repaired() {
     let mut world = World::new(2);
     world.want(&[(1, 2)]);
     let before = world.only();
-    world.lead.handle_degraded(world.now, "n1", before.link_id, "12 % lost");
+    world.lead.handle_link_degraded(world.now, "n1", before.link_id, "12 % lost");
     world.run();
     assert!(world.pairs_at("n1").is_empty() && world.pairs_at("n2").is_empty());
     let gone = world.lead.history().last().unwrap();
-    assert_eq!(gone.last_failure.as_deref(), Some("degraded at n1: 12 % lost"));
+    assert_eq!(gone.last_failure.as_deref(), Some("the link is degraded at n1: 12 % lost"));
     world.pass(SECOND);
     assert_eq!(world.phases(), [Phase::Carrying]);
     assert_ne!(world.only().circuit, before.circuit);

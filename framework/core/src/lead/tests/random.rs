@@ -302,7 +302,7 @@ impl Chaos {
             if how < 128 {
                 self.world.link_down(node, circuit.link_id);
             } else {
-                self.world.lead.handle_degraded(self.world.now, node, circuit.link_id, "slow");
+                self.world.lead.handle_link_degraded(self.world.now, node, circuit.link_id, "slow");
             }
         }
     }

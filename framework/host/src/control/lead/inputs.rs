@@ -1,6 +1,6 @@
 //! What the lead is told: nodes, answers, questions; and inference, which it does itself.
 
-use vreserve_model::{Failure, FailureKind, Timestamp, Wanted};
+use vreserve_model::{Failure, FailureKind, Timestamp};
 
 use super::{ABSENCE, Answer, Generation, Input, Question, Running};
 use crate::clock::Clock;
@@ -42,7 +42,7 @@ impl Running {
             }
             Input::Stop(done) => {
                 self.stopping = Some(done);
-                self.shell.lead.handle_wanted(now, &Wanted::default());
+                self.shell.lead.handle_stop(now);
             }
         }
     }

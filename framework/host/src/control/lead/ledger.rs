@@ -17,7 +17,7 @@ use super::journal;
 use crate::store::Change;
 
 /// How long after a failure the journal is tried again.
-const RETRY: Duration = Duration::from_secs(3);
+const RETRY: Duration = Duration::from_secs(2);
 
 /// What the shell is to do next.
 #[derive(Clone, Debug, PartialEq)]

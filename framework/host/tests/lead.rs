@@ -1,0 +1,194 @@
+//! The lead's shell: nothing is asked for before it is on disk, and a new lead takes over what is there.
+
+mod leading;
+#[path = "leading/provider.rs"]
+mod provider;
+
+use leading::{Ground, World, mac, pairs_of};
+use vreserve::control::lead::{JournalState, Question};
+use vreserve::store::Fault;
+use vreserve_core::ids::LinkClass;
+use vreserve_core::lead::BookingId;
+use vreserve_model::ReservationState;
+
+#[tokio::test]
+async fn nothing_is_asked_for_before_its_record_is_on_disk() {
+    let ground = Ground::default();
+    let world = World::ready(&ground, 1).await;
+    ground.faults.set(Fault::Slow);
+    let booked = world.reserve();
+    tokio::pin!(booked);
+    // The lead goes on answering while the disk takes its time, and asks for nothing.
+    for _ in 0..20 {
+        tokio::select! {
+            biased;
+            _ = &mut booked => panic!("acknowledged before it was on disk"),
+            _ = world.reservations() => {}
+        }
+    }
+    assert_eq!(ground.provider.count("submit"), 0);
+    ground.faults.set(Fault::None);
+    booked.await.expect("it is booked");
+    world.until("the circuit carries", |view| pairs_of(view) == 2).await;
+    assert_eq!(ground.provider.count("submit"), 1);
+    assert!(ground.provider.unrecorded().is_empty(), "{:?}", ground.provider.unrecorded());
+}
+
+#[tokio::test]
+async fn while_the_disk_is_full_nothing_new_is_asked_for_and_it_recovers_by_itself() {
+    for fault in [Fault::Full, Fault::ReadOnly, Fault::Torn] {
+        let ground = Ground::default();
+        let world = World::carrying(&ground, 1).await;
+        ground.faults.set(fault);
+        let refused = world.reserve().await.expect_err("the disk does not take it");
+        assert!(refused.contains("the journal cannot be written"), "{refused}");
+        let view = world.until("the journal fails", |view| view.journal.state == JournalState::Failing).await;
+        assert!(view.journal.reason.is_some());
+        assert_eq!(pairs_of(&view), 2, "what carries traffic goes on");
+        assert!(world.reserve().await.is_err());
+        assert_eq!(ground.provider.count("submit"), 1);
+        ground.faults.set(Fault::None);
+        world.until("the journal is ready again", |view| view.journal.state == JournalState::Ready).await;
+        let calendar = world.ask(Question::Calendar).await;
+        assert_eq!(calendar.len(), 1, "what was refused is not booked after all: {calendar:?}");
+        world.reserve().await.expect("it is booked");
+        world
+            .until("both are held", |view| {
+                view.circuits.iter().filter(|c| c.state == ReservationState::Active).count() == 2
+            })
+            .await;
+        assert!(ground.provider.unrecorded().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_lead_that_takes_over_keeps_circuits_links_and_pairs() {
+    let ground = Ground::default();
+    let world = World::carrying(&ground, 1).await;
+    let before = world.reservations().await.circuits;
+    let in_force = ground.in_force.lock().unwrap().clone();
+    let ground = world.kill().await;
+    let looked_up = ground.provider.count("find") + ground.provider.count("list_owned");
+
+    let world = World::ready(&ground, 2).await;
+    let view = world
+        .until("its state is known", |view| {
+            view.circuits.iter().all(|circuit| circuit.state == ReservationState::Active)
+        })
+        .await;
+    assert_eq!(view.circuits.len(), 1);
+    assert_eq!(view.circuits[0].circuit, before[0].circuit);
+    assert_eq!(view.circuits[0].native_id, before[0].native_id);
+    assert_eq!(pairs_of(&view), 2);
+    assert_eq!(ground.provider.count("submit"), 1, "{:?}", ground.provider.calls());
+    assert_eq!(ground.provider.count("cancel"), 0);
+    assert!(ground.provider.count("find") + ground.provider.count("list_owned") > looked_up, "it has looked");
+    // Every part that a node was sent has the links and the pairs that it had.
+    for (node, overlay) in world.sent.borrow().iter().filter(|(node, _)| node != "hub") {
+        let before = &in_force[node];
+        assert_eq!(overlay.pairs, before.pairs, "{node}");
+        let circuits = |links: &[vreserve_core::overlay::OverlayLink]| -> Vec<_> {
+            links.iter().filter(|link| link.class == LinkClass::Circuit).cloned().collect()
+        };
+        assert_eq!(circuits(&overlay.links), circuits(&before.links), "{node}");
+    }
+    // The booking is its own as well: it can be given up.
+    let calendar = world.ask(Question::Calendar).await;
+    let booking = calendar[0].booking.expect("a booking");
+    world.ask(|reply| Question::Cancel(booking, reply)).await.expect("it is there");
+    world.until("nothing is held", |view| view.circuits.is_empty()).await;
+    assert!(ground.provider.held().is_empty());
+    world.until("nothing is on record", |view| view.journal.records == 0).await;
+    assert!(ground.store.records().is_empty(), "{:?}", ground.store.records().keys());
+}
+
+#[tokio::test]
+async fn what_an_earlier_lead_left_on_no_record_is_given_back_after_a_grace_and_nothing_else() {
+    let ground = Ground::default();
+    ground.provider.hold("lab-1-99");
+    ground.provider.hold("lab-b-1-99");
+    ground.provider.hold("somebody else's");
+    let world = World::ready(&ground, 2).await;
+    world
+        .until("the orphan is seen", |view| view.orphans.iter().any(|orphan| orphan.key.0 == "lab-1-99"))
+        .await;
+    assert_eq!(ground.provider.count("cancel"), 0, "not at once");
+    world
+        .until("the orphan is gone", |view| {
+            !view.orphans.iter().any(|orphan| orphan.key.0 == "lab-1-99")
+                && ground.provider.count("cancel") > 0
+        })
+        .await;
+    let held: Vec<String> = ground.provider.held().into_iter().map(|key| key.0).collect();
+    assert_eq!(held, ["lab-b-1-99", "somebody else's"]);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_kept_and_stops_new_intents() {
+    let ground = Ground::default();
+    let newer = br#"{"version":99,"key":"lab-1-7","of":"something"}"#.to_vec();
+    let change = vreserve::store::Change::Put { key: "lab-1-7".into(), value: newer.clone() };
+    vreserve::store::Store::commit(&mut ground.store.clone(), &[change]).unwrap();
+    ground.provider.hold("lab-1-7");
+    ground.provider.hold("lab-1-8");
+    let world = World::ready(&ground, 2).await;
+    let refused = world.reserve().await.expect_err("nothing new");
+    assert!(refused.contains("lab-1-7") && refused.contains("version 99"), "{refused}");
+    // What it stands for is no orphan; what nothing stands for is.
+    world.until("the orphan is gone", |_| !ground.provider.held().iter().any(|key| key.0 == "lab-1-8")).await;
+    let view = world.reservations().await;
+    assert_eq!(view.journal.state, JournalState::Unreadable);
+    assert!(ground.provider.held().iter().any(|key| key.0 == "lab-1-7"), "{:?}", ground.provider.calls());
+    assert_eq!(ground.store.records().get("lab-1-7"), Some(&newer));
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_opened_leaves_providers_alone_until_it_can() {
+    let ground = World::carrying(&Ground::default(), 1).await.kill().await;
+    ground.faults.set(Fault::Closed);
+    let world = World::start(&ground, 2).await;
+    let view = world
+        .until("it says why", |view| view.backends[0].reason.as_ref().is_some_and(|r| r.contains("journal")))
+        .await;
+    assert_eq!((view.journal.state, view.backends[0].up), (JournalState::Closed, false));
+    assert!(world.reserve().await.is_err());
+    assert_eq!((ground.provider.count("cancel"), ground.provider.count("submit")), (0, 1));
+    ground.faults.set(Fault::None);
+    let view = world
+        .until("it has taken over", |view| {
+            view.backends[0].up
+                && view.circuits.len() == 1
+                && view.circuits[0].state == ReservationState::Active
+        })
+        .await;
+    assert_eq!(view.journal.state, JournalState::Ready);
+    world.until("its pairs are on it again", |view| pairs_of(view) == 2).await;
+    assert_eq!((ground.provider.count("cancel"), ground.provider.count("submit")), (0, 1));
+}
+
+#[tokio::test]
+async fn what_a_provider_tells_wakes_a_look_up_and_is_not_believed_by_itself() {
+    for missed in [false, true] {
+        let ground = Ground::default();
+        // A failing call for events is repeated.
+        ground.provider.fail_events(1);
+        let world = World::carrying(&ground, 1).await;
+        let before = ground.provider.count("find");
+        ground.provider.end_everything(missed);
+        world.until("the circuit is given up", |view| view.history.len() == 1).await;
+        assert!(ground.provider.count("find") > before, "{:?}", ground.provider.calls());
+    }
+}
+
+#[tokio::test]
+async fn a_wish_that_makes_no_sense_is_refused_with_its_reason() {
+    let world = World::ready(&Ground::default(), 1).await;
+    let mut wish = leading::wish();
+    wish.to = "nowhere".into();
+    let refused = world.ask(|reply| Question::Reserve(wish, reply)).await.expect_err("no such node");
+    assert_eq!(refused, "no node or guest \"nowhere\"");
+    let mut guests = leading::wish();
+    (guests.from, guests.to) = (mac(1).to_string(), mac(2).to_string());
+    world.ask(|reply| Question::Reserve(guests, reply)).await.expect("guests stand for their nodes");
+    assert!(world.ask(|reply| Question::Cancel(BookingId(1), reply)).await.is_err());
+}
