@@ -16,7 +16,7 @@
 //! The modules follow the way of a circuit: `membership` and `demand` (what is there, what is wanted),
 //! `booking`, `windows`, `budget`, `reserving`, `stepping`, `linking`, `switching`, `resizing`, then `outcome` (failure
 //! and the end). `record`, `journalling` and `restoring` carry it over a restart, `reports` compares it with
-//! what backends hold; `view` and `calendar` show it all.
+//! what backends hold; `swap` is about a backend's successor; `view` and `calendar` show it all.
 
 mod action;
 mod booking;
@@ -38,6 +38,7 @@ mod reserving;
 mod resizing;
 mod restoring;
 mod stepping;
+mod swap;
 mod switching;
 mod verb;
 mod view;
@@ -80,6 +81,8 @@ pub struct Lead {
     guests: GuestDirectory,
     topology: TopologyReport,
     backends: BTreeMap<String, Capabilities>,
+    /// Networks whose backend was taken away.
+    withdrawn: BTreeSet<String>,
     /// Whether each backend's own list agrees with ours.
     holdings: BTreeMap<String, Holdings>,
     orphans: BTreeMap<OrphanKey, Orphan>,
@@ -124,6 +127,7 @@ impl Lead {
             guests: GuestDirectory::default(),
             topology: TopologyReport::silent(),
             backends: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
             holdings: BTreeMap::new(),
             orphans: BTreeMap::new(),
             wall: None,

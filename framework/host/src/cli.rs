@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use vreserve_core::lead::BookingId;
 
+use crate::api::client::ApiError;
 use crate::api::{Request, client};
 use crate::config::{Config, ConfigErrors};
 use crate::daemon::{self, StartFailure};
@@ -61,6 +62,8 @@ enum Command {
     Topology(Ask),
     /// Show what the lead has reserved
     Reservations(Ask),
+    /// Have a daemon read its configuration again and follow it, or change nothing
+    Reload(Ask),
     /// Book capacity between two nodes or guests, now or ahead of time
     Reserve(booking::Reserve),
     /// Show what is booked and reserved, by start
@@ -138,6 +141,7 @@ impl Command {
             Command::Matrix(ask) => ask.show(&Request::Matrix, render::matrix),
             Command::Topology(ask) => ask.show(&Request::Topology, render::topology),
             Command::Reservations(ask) => ask.show(&Request::Reservations, render::reservations),
+            Command::Reload(ask) => ask.reload(),
             Command::Reserve(reserve) => reserve.run(),
             Command::Calendar(ask) => ask.show(&Request::Calendar, render::calendar),
             Command::Cancel { ask, key } => {
@@ -223,6 +227,27 @@ impl Ask {
             println!("{}", serde_json::to_string_pretty(&answer)?);
         } else {
             print!("{}", render(&answer));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// A refusal is about the configuration, and printed as `vreserve check` prints it.
+    fn reload(&self) -> anyhow::Result<ExitCode> {
+        let named = self.config.as_deref().and_then(Config::socket_in);
+        let socket = named.map_or_else(|| self.find_socket(), Ok)?;
+        match client::ask(&socket, &Request::Reload) {
+            Ok(changes) if self.json => println!("{}", json!({ "ok": true, "changes": changes })),
+            Ok(changes) => print!("{}", render::reload(&changes)),
+            Err(ApiError::Refused(reasons)) => {
+                if self.json {
+                    let errors: Vec<&str> = reasons.lines().collect();
+                    println!("{}", json!({ "ok": false, "errors": errors }));
+                } else {
+                    eprintln!("{reasons}");
+                }
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(ExitCode::SUCCESS)
     }

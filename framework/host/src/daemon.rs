@@ -2,21 +2,25 @@
 //! before everything that can be checked has been.
 
 mod epoch;
+mod former;
+mod places;
 mod ports;
+mod reload;
 mod start;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use vreserve_core::lead::{BackOff, Lead, LeadConfig};
+use vreserve_core::lead::{BackOff, Budget, Lead, LeadConfig};
 use vreserve_core::rules::StarRole;
 
 use crate::api::server::{self, Api};
 use crate::clock::Clock;
-use crate::config::{Config, Role};
+use crate::config::{Admitted, Config, Role};
 use crate::control::admission::Admission;
 use crate::control::agent::{Agent, AgentChannels, AgentConfig};
 use crate::control::events::EventLog;
@@ -28,6 +32,9 @@ use crate::keys::{KeyPair, PublicKey};
 use crate::loader::Registry;
 use crate::store::RedbStore;
 
+use former::FormerBackends;
+use reload::LeadHandles;
+pub use reload::{ConfigStatus, Reloader};
 use start::{LeadParts, Parts};
 pub use start::{StartFailure, check};
 
@@ -89,12 +96,23 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
     let lead = match (control, parts.lead) {
         (Some(control), Some(lead)) => {
             let (inputs, receiver) = mpsc::channel(QUEUE);
-            let shell = lead_shell(&config, lead, events.clone(), clock)?;
+            let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
+            let former = FormerBackends {
+                places: Arc::new(Mutex::new(lead.places.clone())),
+                registry: registry.clone(),
+                services: parts.services.clone(),
+                lead: inputs.clone(),
+                owner: format!("{}/{epoch}", config.node.name),
+                deadline: config.lead.reserve_timeout,
+            };
+            let shell = lead_shell(&config, lead, epoch, events.clone(), clock);
             tokio::spawn(shell.run(inputs.clone(), receiver));
             let local = Local { node: description, key: keys.public, in_force };
             tokio::spawn(local.pass(inputs.clone(), up_receiver, down));
-            tokio::spawn(admission(&config, &keys, inputs.clone()).run(control));
-            Some(inputs)
+            let (admit, admitted) = watch::channel(admitted(&config));
+            tokio::spawn(admission(&config, &keys, admitted, inputs.clone()).run(control));
+            former.see_off_all();
+            Some(LeadHandles { inputs, admit, former })
         }
         _ => {
             if let Role::Node { proxy } = &config.node.role {
@@ -110,23 +128,30 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
             None
         }
     };
+    let inputs = lead.as_ref().map(|lead| lead.inputs.clone());
+    let socket = config.node.socket.clone();
+    let (name, services) = (config.node.name.clone(), parts.services);
+    let reloader = Reloader::new(config, registry.clone(), services.clone(), events.clone(), lead);
+    let reloader = Arc::new(reloader);
+    tokio::spawn(reloader.clone().follow_signals());
     let api = Api {
-        name: config.node.name.clone(),
+        name: name.clone(),
         role: if is_proxy { "proxy" } else { "node" },
         public_key: keys.public.to_string(),
         workers,
         registry,
-        services: parts.services,
+        services,
         agent: questions,
-        lead: lead.clone(),
+        lead: inputs.clone(),
+        reloader,
         events,
         clock,
     };
     tokio::spawn(api.run(listener));
-    tracing::info!(node = config.node.name, workers, "started");
+    tracing::info!(node = name, workers, "started");
 
-    let outcome = wait_for_stop(lead, agent).await;
-    drop(std::fs::remove_file(&config.node.socket));
+    let outcome = wait_for_stop(inputs, agent).await;
+    drop(std::fs::remove_file(&socket));
     plane.stop();
     outcome
 }
@@ -178,19 +203,12 @@ async fn bind_control(config: &Config) -> Result<Option<TcpListener>, StartFailu
     }
 }
 
-fn lead_shell(
-    config: &Config,
-    parts: LeadParts,
-    events: EventLog,
-    clock: Clock,
-) -> Result<LeadShell, StartFailure> {
-    let epoch = epoch::next(&config.node.state_dir).map_err(StartFailure::other)?;
+fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, clock: Clock) -> LeadShell {
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
     settings.orphan_grace = config.lead.orphan_grace;
-    let budgets = config.reserves.iter().map(|reserve| (reserve.network.clone(), reserve.budget));
-    settings.budgets = budgets.collect();
-    Ok(LeadShell {
+    settings.budgets = budgets(config);
+    LeadShell {
         lead: Lead::new(settings),
         infer: parts.infer,
         infer_interval: config.infer.report_interval,
@@ -200,14 +218,27 @@ fn lead_shell(
         store: Box::new(RedbStore::at(config.node.state_dir.join("journal.redb"))),
         events,
         clock,
-    })
+    }
 }
 
-fn admission(config: &Config, keys: &KeyPair, lead: mpsc::Sender<Input>) -> Admission {
-    let admit = match &config.node.role {
+/// What may be held on each network.
+fn budgets(config: &Config) -> BTreeMap<String, Budget> {
+    config.reserves.iter().map(|reserve| (reserve.network.clone(), reserve.budget)).collect()
+}
+
+fn admitted(config: &Config) -> Vec<Admitted> {
+    match &config.node.role {
         Role::Proxy { admit, .. } => admit.clone(),
         Role::Node { .. } => Vec::new(),
-    };
+    }
+}
+
+fn admission(
+    config: &Config,
+    keys: &KeyPair,
+    admit: watch::Receiver<Vec<Admitted>>,
+    lead: mpsc::Sender<Input>,
+) -> Admission {
     Admission { keys: keys.clone(), name: config.node.name.clone(), admit, lead }
 }
 

@@ -41,7 +41,8 @@ impl Lead {
         rate: BitsPerSecond,
         window: Option<Window>,
     ) -> Option<Obstacle> {
-        let held = self.held_on(&link.network, |_| true);
+        // What a former backend holds is on its way back, and leaves its room at the new one.
+        let held = self.held_on(&link.network, |circuit| !circuit.is_superseded);
         let (circuits, total) = worst_instant(&held, window.unwrap_or(self.open_ended()));
         let limit = self.backends.get(&link.network).and_then(|backend| backend.max_concurrent);
         if limit.is_some_and(|room| circuits >= room) {

@@ -152,6 +152,8 @@ pub(super) struct Circuit {
     pub(super) phase: Phase,
     /// True if it must end although it may be wanted: an end of it has left.
     pub(super) is_doomed: bool,
+    /// True if the backend that holds it has been replaced.
+    pub(super) is_superseded: bool,
     /// Found on record: not dropped before, though nobody may want it yet.
     pub(super) kept_until: Option<Timestamp>,
     /// The link as ends of a restored circuit say they have it: so it stays while the other end is not back.
@@ -212,6 +214,7 @@ impl Circuit {
             window: (None, None),
             phase: Phase::Wanted,
             is_doomed: false,
+            is_superseded: false,
             kept_until: None,
             present: BTreeMap::new(),
             booking: None,

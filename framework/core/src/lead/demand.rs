@@ -14,6 +14,7 @@ pub(super) enum Obstacle {
     NodeAbsent,
     NotAttached,
     NoBackend,
+    FormerBackend,
     NoRoom,
     OverBudget,
     Journal,
@@ -28,6 +29,7 @@ impl Obstacle {
             Obstacle::NodeAbsent => "waits for a node to join",
             Obstacle::NotAttached => "an end has no endpoint on the network",
             Obstacle::NoBackend => "waits for the reservation backend",
+            Obstacle::FormerBackend => "waits until the former backend has given back its circuit",
             Obstacle::NoRoom => "waits until the backend has room for another circuit",
             Obstacle::OverBudget => "waits until the budget of its network has room for it",
             Obstacle::Journal => "waits until the journal can be written",
@@ -55,6 +57,7 @@ impl Lead {
         self.advance_clock(now);
         self.watch_holdings(network, &capabilities);
         self.backends.insert(network.into(), capabilities);
+        self.withdrawn.remove(network);
         self.forgive(network);
         self.publish(Event::BackendUp { network: network.into() });
         self.settle();
@@ -85,6 +88,7 @@ impl Lead {
     /// The planner wants this overlay from now on.
     pub fn handle_wanted(&mut self, now: Timestamp, wanted: &Wanted) {
         self.advance_clock(now);
+        let wanted = &self.without_withdrawn(wanted);
         let nothing = Wanted::default();
         let wanted = if self.is_stopping { &nothing } else { wanted };
         let (planned, left_out) = Layout::from_wanted(wanted);
@@ -190,6 +194,9 @@ impl Lead {
             return Some(Obstacle::NotAttached);
         }
         let Some(backend) = self.backends.get(&link.network) else { return Some(Obstacle::NoBackend) };
+        if self.waits_for_former(link) {
+            return Some(Obstacle::FormerBackend);
+        }
         let window = self.booking_of(circuit).map(|booking| (booking.start_ms, booking.end_ms));
         let is_queueing =
             backend.serial && self.is_submitting(&link.network) || self.is_collecting(&link.network);

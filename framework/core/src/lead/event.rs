@@ -43,6 +43,8 @@ pub enum Event {
     BackendUp { network: String },
     /// Reservations can no longer be made or given back on a network.
     BackendDown { network: String, reason: String },
+    /// Another backend reserves on a network from now on, or none (`removed`); `circuits` are still the former one's.
+    BackendReplaced { network: String, circuits: usize, removed: bool },
     /// The planner wants another overlay.
     Planned { add: Vec<WantedLink>, remove: Vec<LinkKey>, moves: usize, cut_backs: usize, notes: Vec<String> },
     /// More is wanted of a circuit than it was granted; it is kept as it is.

@@ -150,7 +150,8 @@ impl Lead {
     }
 
     pub(super) fn is_submitting(&self, network: &str) -> bool {
-        self.circuits.values().any(|c| c.link.network == network && c.call == Some(Verb::Submit))
+        let of_backend = |c: &&Circuit| c.link.network == network && !c.is_superseded;
+        self.circuits.values().filter(of_backend).any(|c| c.call == Some(Verb::Submit))
     }
 
     pub(super) fn take_answer(&mut self, id: CircuitId, call: Verb) -> bool {
@@ -285,6 +286,7 @@ impl Lead {
         if circuit.state().may_hold_capacity() {
             self.publish(Event::Releasing { name });
         }
+        self.yield_ends(id);
     }
 
     pub(super) fn advance_releasing(&mut self, id: CircuitId) -> bool {

@@ -228,7 +228,8 @@ impl Lead {
         let Some(request) = circuit.request.clone().filter(|_| circuit.may_call(self.now)) else {
             return false;
         };
-        if !self.backends.contains_key(&network) {
+        // A former backend is asked whether or not its successor is up.
+        if !circuit.is_superseded && !self.backends.contains_key(&network) {
             return false;
         }
         let Some(verb) = self.next_call(circuit) else { return false };

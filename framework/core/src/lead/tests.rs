@@ -10,4 +10,5 @@ mod random;
 mod resizing;
 mod restoring;
 mod stepping;
+mod swap;
 mod world;

@@ -86,7 +86,12 @@ impl Lead {
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         let nodes = self.nodes.iter().map(|(name, node)| NodeView {
             name: name.clone(),
-            networks: node.networks.iter().map(|(net, at)| (net.clone(), at.bare_address())).collect(),
+            networks: node
+                .networks
+                .iter()
+                .filter(|(net, _)| !self.withdrawn.contains(*net))
+                .map(|(net, at)| (net.clone(), at.bare_address()))
+                .collect(),
         });
         let backends = self.backends.iter().map(|(network, capabilities)| BackendView {
             network: network.clone(),
@@ -106,7 +111,7 @@ impl Lead {
     fn circuit_views(&self, now: Timestamp) -> Vec<CircuitView> {
         // A successor is the same circuit to a planner, and a booking is none of its own.
         let is_own = |circuit: &Circuit| circuit.replaces.is_none() && circuit.booking.is_none();
-        let is_live = |c: &&Circuit| !c.phase.is_ending() && !c.is_doomed && is_own(c);
+        let is_live = |c: &&Circuit| !c.phase.is_ending() && !c.is_doomed && !c.is_superseded && is_own(c);
         let view = |link: &LinkKey, rate, wanted_at, carries_traffic| CircuitView {
             a: link.a.clone(),
             z: link.z.clone(),

@@ -14,6 +14,8 @@ use super::Request;
 
 /// The daemon answers within this time, or it hangs.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// A reload opens plugins and asks backends how they are.
+const RELOAD_TIME: Duration = Duration::from_secs(75);
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -44,7 +46,8 @@ pub enum ApiError {
 /// If no daemon answers, or it answers with an error.
 pub fn ask(socket: &Path, request: &Request) -> Result<Value, ApiError> {
     let stream = connect(socket, request)?;
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    let time = if *request == Request::Reload { RELOAD_TIME } else { ANSWER_TIME };
+    stream.set_read_timeout(Some(time))?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     let mut answer: Value = serde_json::from_str(&line)?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::agent::{CacheView, PortView, TooBigView};
 use crate::control::lead::JournalStatus;
+use crate::daemon::ConfigStatus;
 use crate::loader::PluginStatus;
 
 /// A request.
@@ -28,6 +29,8 @@ pub enum Request {
     Topology,
     /// What the lead has reserved.
     Reservations,
+    /// Read the configuration again and follow it: a list of what changed, or why nothing did.
+    Reload,
     /// What is booked and reserved, by start: a list of [`CalendarEntry`](vreserve_core::lead::CalendarEntry).
     Calendar,
     /// An advance reservation is wanted. Answered with its calendar entry when it is on disk; the provider's
@@ -61,6 +64,8 @@ pub struct Status {
     pub public_key: String,
     /// The revision of the overlay in force; 0 before the lead has sent one.
     pub revision: u64,
+    /// The configuration in force.
+    pub config: ConfigStatus,
     /// Threads on the data path: as many as the configuration asks for, or one if a plugin serves no more.
     pub workers: usize,
     /// Local guests and the interface each is behind.

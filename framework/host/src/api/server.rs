@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::control::agent::{AgentView, Question as AgentQuestion};
 use crate::control::events::EventLog;
 use crate::control::lead::{Input, JournalStatus, Question as LeadQuestion};
+use crate::daemon::Reloader;
 use crate::loader::Registry;
 use crate::plugin::HostServices;
 
@@ -27,6 +28,8 @@ const MAX_REQUEST: u64 = 4096;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// The daemon's own tasks answer within this time.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// Plugins that are opened anew may take longer, and backends are asked whether they are well.
+const RELOAD_TIME: Duration = Duration::from_secs(60);
 
 /// What the API can ask.
 pub struct Api {
@@ -46,6 +49,8 @@ pub struct Api {
     pub agent: mpsc::Sender<AgentQuestion>,
     /// The lead, on the proxy.
     pub lead: Option<mpsc::Sender<Input>>,
+    /// Reads the configuration again.
+    pub reloader: Arc<Reloader>,
     /// The event log.
     pub events: EventLog,
     /// The daemon's clock, whose origin is its start.
@@ -110,7 +115,8 @@ impl Api {
         if let Request::Events { follow } = request {
             return self.stream_events(follow, reader.into_inner().into_inner(), &mut write).await;
         }
-        let line = match timeout(ANSWER_TIME, self.answer(request)).await {
+        let time = if request == Request::Reload { RELOAD_TIME } else { ANSWER_TIME };
+        let line = match timeout(time, self.answer(request)).await {
             Ok(line) => line,
             Err(_) => answer::<()>(Err("the daemon did not answer in time".to_owned())),
         };
@@ -157,6 +163,7 @@ impl Api {
             Request::Matrix => answer(self.agent().await.map(|view| view.matrix)),
             Request::Topology => answer(self.lead(LeadQuestion::Topology).await),
             Request::Reservations => answer(self.lead(LeadQuestion::Reservations).await),
+            Request::Reload => answer(self.reload().await),
             Request::Calendar => answer(self.lead(LeadQuestion::Calendar).await),
             Request::Reserve(wish) => {
                 let booked = self.lead(|reply| LeadQuestion::Reserve(wish, reply)).await;
@@ -168,6 +175,13 @@ impl Api {
             }
             Request::Events { .. } => answer::<()>(Err("events are streamed".to_owned())),
         }
+    }
+
+    /// Goes on to its end whether or not the client waits: half a reload there is not.
+    async fn reload(&self) -> Result<Vec<String>, String> {
+        let reloader = self.reloader.clone();
+        let reload = tokio::spawn(async move { reloader.reload().await });
+        reload.await.map_err(|_| "the reload has failed inside".to_owned())?
     }
 
     async fn agent(&self) -> Result<AgentView, String> {
@@ -194,6 +208,7 @@ impl Api {
             uptime_s: self.clock.now().0 / 1_000_000_000,
             public_key: self.public_key.clone(),
             revision: view.revision,
+            config: self.reloader.status(),
             workers: self.workers,
             guests: view.guests,
             journal,

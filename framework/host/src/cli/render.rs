@@ -80,6 +80,12 @@ fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
+/// What a reload changed.
+pub(super) fn reload(changes: &Value) -> String {
+    let lines: Vec<String> = changes.as_array().into_iter().flatten().map(cell).collect();
+    if lines.is_empty() { "nothing has changed\n".to_owned() } else { lines.join("\n") + "\n" }
+}
+
 pub(super) fn status(status: &Value) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -93,6 +99,12 @@ pub(super) fn status(status: &Value) -> String {
         status["revision"]
     );
     let _ = writeln!(text, "public key {}", cell(&status["public_key"]));
+    let config = &status["config"];
+    let loaded = time_of_day(config["loaded_ms"].as_u64().unwrap_or_default());
+    let _ = writeln!(text, "configuration {}, loaded at {loaded}", cell(&config["file"]));
+    for line in config["last_error"].as_str().unwrap_or_default().lines() {
+        let _ = writeln!(text, "  not reloaded: {line}");
+    }
     text.push_str(&journal(&status["journal"]));
     let plugins: Vec<Vec<String>> = status["plugins"]
         .as_array()
@@ -254,6 +266,13 @@ pub(super) fn reservations(view: &Value) -> String {
     text
 }
 
+/// Of milliseconds since the Unix epoch.
+fn time_of_day(at_ms: u64) -> String {
+    let (hours, minutes) = (at_ms / 3_600_000 % 24, at_ms / 60_000 % 60);
+    let (seconds, millis) = (at_ms / 1000 % 60, at_ms % 1000);
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+}
+
 /// How the lead's journal does; nothing for a node that has none.
 fn journal(journal: &Value) -> String {
     if !journal.is_object() {
@@ -277,9 +296,7 @@ fn journal(journal: &Value) -> String {
 /// One event in one line: time, name, then its fields.
 pub(super) fn event(record: &Value) -> String {
     let at = record["at_ms"].as_u64().unwrap_or_default();
-    let (hours, minutes) = (at / 3_600_000 % 24, at / 60_000 % 60);
-    let (seconds, millis) = (at / 1000 % 60, at % 1000);
-    let mut line = format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z {}", cell(&record["event"]));
+    let mut line = format!("{} {}", time_of_day(at), cell(&record["event"]));
     for (name, value) in
         object(record).filter(|(name, _)| !["seq", "at_ms", "event"].contains(&name.as_str()))
     {

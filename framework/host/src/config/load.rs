@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 use super::error::{ConfigError, ConfigErrors, Location, unreadable};
+use super::node::default_socket;
 use super::read;
 use super::section::{Notes, Section};
 use super::types::{Config, Source};
@@ -31,6 +32,16 @@ impl Config {
         }
         let text = String::from_utf8(bytes).map_err(|error| not_text(path, &error))?;
         Self::parse(path, &text)
+    }
+
+    /// The control socket that the file at `path` names, also if there are mistakes elsewhere in it: whoever has a
+    /// daemon read a wrong file again is to hear of it from the daemon.
+    pub fn socket_in(path: &Path) -> Option<PathBuf> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let (document, _) = DeTable::parse_recoverable(&text);
+        let node = document.get_ref().get("node")?.get_ref().as_table()?;
+        let text = |key: &str| node.get(key)?.get_ref().as_str().map(str::to_owned);
+        text("socket").map(PathBuf::from).or_else(|| Some(default_socket(Some(&text("name")?))))
     }
 
     /// Reads `text`, the content of `file`, as [`load`](Self::load) does.

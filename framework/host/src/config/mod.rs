@@ -3,6 +3,7 @@
 //! [`Config::load`] touches nothing but the file. What plugins say of their own keys later is placed in the
 //! file by [`Config::plugin_error`].
 
+mod diff;
 mod error;
 mod instances;
 mod json;
@@ -17,6 +18,7 @@ mod tests;
 mod types;
 mod workers;
 
+pub use diff::{Change, diff};
 pub use error::{ConfigError, ConfigErrors, Location};
 pub(crate) use suggest::did_you_mean;
 pub use types::{

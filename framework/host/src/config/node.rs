@@ -52,7 +52,7 @@ pub(super) fn node<'a>(root: &mut Section<'a>) -> Node<'a> {
     Node { config: config(), star, is_proxy }
 }
 
-fn default_socket(name: Option<&str>) -> PathBuf {
+pub(super) fn default_socket(name: Option<&str>) -> PathBuf {
     PathBuf::from(format!("/run/vreserve/{}.sock", name.unwrap_or_default()))
 }
 

@@ -1,7 +1,7 @@
 //! A node's configuration as a value. What is wrong with one never gets here: see [`ConfigErrors`](super::ConfigErrors).
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,6 +201,11 @@ impl Config {
         let links = self.links.iter().map(|link| &link.instance);
         let reserves = self.reserves.iter().map(|reserve| &reserve.instance);
         self.captures.iter().chain(links).chain([&self.infer.instance]).chain(&self.adapt).chain(reserves)
+    }
+
+    /// The file that it was read from.
+    pub fn file(&self) -> &Path {
+        &self.source.file
     }
 
     /// The endpoint over which the star runs.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use vreserve_core::lead::{NodeDescription, NodeRole};
 
@@ -26,8 +26,8 @@ pub struct Admission {
     pub keys: KeyPair,
     /// The proxy's name.
     pub name: String,
-    /// Whom it admits.
-    pub admit: Vec<Admitted>,
+    /// Whom it admits now. A node that is taken off the list loses its session.
+    pub admit: watch::Receiver<Vec<Admitted>>,
     /// The lead.
     pub lead: mpsc::Sender<Input>,
 }
@@ -63,15 +63,15 @@ impl Admission {
         }
     }
 
-    fn admitted(&self, key: PublicKey) -> Option<&Admitted> {
-        self.admit.iter().find(|node| node.public_key == key)
+    fn admitted(&self, key: PublicKey) -> Option<Admitted> {
+        self.admit.borrow().iter().find(|node| node.public_key == key).cloned()
     }
 
     /// A stranger is not worth more than a line at debug level, and gets no answer.
     async fn handshake(&self, stream: TcpStream) -> Option<(Admitted, Sender, Receiver)> {
         let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
         match session::accept(stream, &self.keys, |key| self.admitted(key).is_some()).await {
-            Ok((key, sender, receiver)) => Some((self.admitted(key)?.clone(), sender, receiver)),
+            Ok((key, sender, receiver)) => Some((self.admitted(key)?, sender, receiver)),
             Err(error) => {
                 tracing::debug!(peer, error = chain(&error), "stranger turned away");
                 None
@@ -80,6 +80,8 @@ impl Admission {
     }
 
     async fn serve(&self, session: SessionId, node: Admitted, mut sender: Sender, mut receiver: Receiver) {
+        let (mut admit, entry) = (self.admit.clone(), node.clone());
+        let removed = async move { admit.wait_for(|admitted| !admitted.contains(&entry)).await.is_ok() };
         let Admitted { name: node, public_key: key } = node;
         let (description, in_force) = match hello(&node, &mut receiver).await {
             Ok(said) => said,
@@ -109,6 +111,8 @@ impl Admission {
         let reason: Result<(), String> = tokio::select! {
             sent = sending => sent.map_err(|error| chain(&error)),
             received = receiving => received,
+            // The list is not changed any more: whoever is in stays.
+            true = removed => Err("no longer admitted".to_owned()),
         };
         let reason = reason.err().unwrap_or_else(|| "closed by the lead".to_owned());
         tracing::info!(node, reason, "session ended");
@@ -165,6 +169,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (lead, mut inputs) = mpsc::channel(4);
         let admit = vec![Admitted { name: "alpha".into(), public_key: node.public }];
+        let (_list, admit) = watch::channel(admit);
         let admission = Admission { keys: proxy.clone(), name: "hub".into(), admit, lead };
         let serving = tokio::spawn(admission.run(listener));
         let stream = TcpStream::connect(address).await.unwrap();

@@ -62,6 +62,16 @@ pub enum NodeEvent {
         /// The instance.
         instance: String,
     },
+    /// The configuration was read again, and is in effect.
+    ConfigurationReloaded {
+        /// What changed, a line each.
+        changes: Vec<String>,
+    },
+    /// The configuration was read again, and nothing of it is in effect.
+    ReloadRefused {
+        /// Why, a line each.
+        reasons: Vec<String>,
+    },
     /// Frames were dropped for this reason for the first time; the count is in `vreserve status`.
     FirstDrop {
         /// The reason's label.

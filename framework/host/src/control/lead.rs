@@ -2,15 +2,18 @@
 //!
 //! Owns the lead's inference and adaptation instances, the reservation backends and the journal. Calls to
 //! backends run as tasks of their own and come back as inputs (`calls`, `backends`); records go to a thread of
-//! their own (`journal`), and what depends on them waits for it (`ledger`, `durable`).
+//! their own (`journal`), and what depends on them waits for it (`ledger`, `durable`). A changed configuration comes as an
+//! input too (`reload`), and a circuit stays with the backend that it was asked of (`generations`).
 
 mod backends;
 mod bookings;
 mod calls;
 mod durable;
+mod generations;
 mod inputs;
 mod journal;
 mod ledger;
+mod reload;
 mod view;
 
 use std::collections::BTreeMap;
@@ -35,11 +38,14 @@ use crate::store::Store;
 
 use backends::Watch;
 use bookings::Promise;
+use generations::Backends;
 use journal::Journal;
 use ledger::Ledger;
 
+pub use generations::Generation;
 pub use journal::{JournalAnswer, Loaded};
 pub use ledger::{JournalState, JournalStatus};
+pub use reload::{BackendChange, LeadChanges};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
 
 /// A node whose session ended is given this long to come back before it counts as gone.
@@ -88,6 +94,8 @@ pub enum Input {
     Health {
         /// Its network.
         network: String,
+        /// Which of the network's backends it is.
+        generation: Generation,
         /// Why it cannot be used, if it cannot.
         outcome: Result<(), Failure>,
     },
@@ -102,6 +110,8 @@ pub enum Input {
     Journal(JournalAnswer),
     /// The control API asks.
     Question(Question),
+    /// The configuration has changed; the sender is told once all of it is in effect.
+    Changed(LeadChanges, oneshot::Sender<()>),
     /// The daemon stops: give everything back, then say so.
     Stop(oneshot::Sender<()>),
 }
@@ -175,7 +185,7 @@ struct Parts {
     lead: Lead,
     infer: Revived<InferInstance>,
     adapt: Option<Revived<AdaptInstance>>,
-    backends: BTreeMap<String, Arc<dyn Backend>>,
+    backends: Backends,
     events: EventLog,
     clock: Clock,
 }
@@ -195,6 +205,8 @@ struct Running {
     /// What watches each backend; ends when it is dropped.
     watches: BTreeMap<String, Watch>,
     backend_states: BTreeMap<String, BackendStatus>,
+    /// Whom to tell when a former backend is closed.
+    closing: BTreeMap<Generation, oneshot::Sender<()>>,
     /// Bookings whose records are on their way to the disk.
     promises: Vec<Promise>,
     last_notes: Vec<String>,
@@ -214,7 +226,7 @@ impl LeadShell {
             Err(error) => return tracing::error!(%error, "the lead has no thread for its journal"),
         };
         let mut running = Running {
-            shell: Parts { lead, infer: inference, adapt, backends, events, clock },
+            shell: Parts { lead, infer: inference, adapt, backends: Backends::new(backends), events, clock },
             inputs: sender,
             journal,
             ledger: Ledger::default(),
@@ -224,6 +236,7 @@ impl LeadShell {
             probes: BTreeMap::new(),
             watches: BTreeMap::new(),
             backend_states,
+            closing: BTreeMap::new(),
             promises: Vec::new(),
             last_notes: Vec::new(),
             refused_reports: 0,
@@ -233,6 +246,7 @@ impl LeadShell {
         running.take_over(&mut inputs).await;
         loop {
             running.carry_out();
+            running.close_former_backends();
             if running.is_done() {
                 return;
             }

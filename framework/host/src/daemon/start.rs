@@ -13,6 +13,7 @@ use vreserve_core::ids::{InterfaceId, LinkClass, LinkId};
 use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
 use vreserve_model::{Failure, FailureKind};
 
+use super::places::Places;
 use super::ports;
 use crate::config::{Config, ConfigErrors, Instance, Pin, Role, did_you_mean};
 use crate::control::events::EventLog;
@@ -108,6 +109,7 @@ pub(super) struct LeadParts {
     pub(super) adapt: Option<Revived<AdaptInstance>>,
     pub(super) backends: BTreeMap<String, Arc<dyn Backend>>,
     pub(super) failed_backends: BTreeMap<String, String>,
+    pub(super) places: Places,
 }
 
 /// Opens instances, and decides what a failure means.
@@ -204,9 +206,10 @@ impl Opener<'_> {
             None => None,
         };
         let (mut backends, mut failed_backends) = (BTreeMap::new(), BTreeMap::new());
+        let places = Places::open(&self.config.node.state_dir).map_err(StartFailure::other)?;
         for reserve in &self.config.reserves {
             let instance = &reserve.instance;
-            let host = self.services.instance(PluginKind::Reserve, &instance.name, None);
+            let host = self.services.backend_instance(&instance.name, places.of(&instance.name));
             let deadline = self.config.lead.reserve_timeout;
             let opened = self.registry.open_reserve(instance, &host, deadline);
             let reason = opened.as_ref().err().map(ToString::to_string);
@@ -219,11 +222,11 @@ impl Opener<'_> {
                 }
             }
         }
-        Ok(LeadParts { infer: self.infer()?, adapt, backends, failed_backends })
+        Ok(LeadParts { infer: self.infer()?, adapt, backends, failed_backends, places })
     }
 }
 
-fn failure_of(error: StartError) -> Failure {
+pub(super) fn failure_of(error: StartError) -> Failure {
     match error {
         StartError::Open(failure) => failure,
         other => Failure::unavailable(other.to_string()),

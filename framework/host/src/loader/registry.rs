@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -78,12 +78,15 @@ pub struct PluginStatus {
 pub struct Registry {
     dirs: Vec<PathBuf>,
     linked: BTreeMap<&'static str, PluginRef>,
-    loaded: Mutex<BTreeMap<LoadKey, Result<LoadedFile, LoadError>>>,
+    loaded: Loaded,
     states: Mutex<BTreeMap<(PluginKind, String), PluginStatus>>,
 }
 
 /// Device, inode, and the plugin's name in that file.
 type LoadKey = (u64, u64, String);
+
+/// Shared with trials: a file is loaded once in a process.
+type Loaded = Arc<Mutex<BTreeMap<LoadKey, Result<LoadedFile, LoadError>>>>;
 
 #[derive(Clone)]
 struct LoadedFile {
@@ -95,7 +98,7 @@ struct LoadedFile {
 impl Registry {
     /// Plugins are looked for in `dirs`, in order.
     pub fn new(dirs: Vec<PathBuf>) -> Self {
-        Registry { dirs, linked: BTreeMap::new(), loaded: Mutex::default(), states: Mutex::default() }
+        Registry { dirs, linked: BTreeMap::new(), loaded: Arc::default(), states: Mutex::default() }
     }
 
     /// Adds plugins that are linked into the program; they come before the directories, but after an explicit
@@ -104,6 +107,24 @@ impl Registry {
     pub fn with_static(mut self, plugins: &[(&'static str, PluginRef)]) -> Self {
         self.linked.extend(plugins.iter().copied());
         self
+    }
+
+    /// A registry of the same plugins that knows of no instance yet: what is tried there does not show in this one's
+    /// `status` until [`adopt`](Self::adopt).
+    #[must_use]
+    pub fn trial(&self) -> Self {
+        let (dirs, linked) = (self.dirs.clone(), self.linked.clone());
+        Registry { dirs, linked, loaded: self.loaded.clone(), states: Mutex::default() }
+    }
+
+    /// Takes over what a trial has made of instances of `kind`: those in `opened` are as the trial left them, others
+    /// that it knows stay as they are, and those that it does not know are gone.
+    pub fn adopt(&self, trial: &Registry, kind: PluginKind, opened: &[String]) {
+        let tried = lock(&trial.states);
+        let mut states = lock(&self.states);
+        states.retain(|key, _| key.0 != kind || tried.contains_key(key));
+        let fresh = tried.iter().filter(|(key, _)| key.0 == kind && opened.contains(&key.1));
+        states.extend(fresh.map(|(key, status)| (key.clone(), status.clone())));
     }
 
     /// Lists instances as declared, so that `status` shows them before they are started.

@@ -111,6 +111,24 @@ impl HostServices {
         host.clone()
     }
 
+    /// The services of a backend that keeps its state in `<state_dir>/reserve/<place>`. One that takes over from another
+    /// of its name shares the counters, but never the state, as both are open for a while.
+    pub fn backend_instance(&self, name: &str, place: &str) -> InstanceHost {
+        let kind = PluginKind::Reserve;
+        let of_name = self.instance(kind, name, None);
+        if place == name {
+            return of_name;
+        }
+        InstanceHost::register(Registration {
+            kind,
+            name: name.to_owned(),
+            state_dir: self.state_dir.join(kind.name()).join(place),
+            counters: of_name.registration.counters.clone(),
+            opening: Mutex::new(Opening { pool: None, queue: Queue::ONLY }),
+            identity: None,
+        })
+    }
+
     /// Every counter of every instance, by kind, instance and name.
     pub fn counters(&self) -> Vec<CounterReading> {
         let instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);

@@ -220,6 +220,10 @@ impl Chaos {
             3 => self.world.lead.handle_guests(self.world.now, &name, &[mac(last), mac(how % NODES + 1)]),
             4 => self.world.lead.handle_backend_down(self.world.now, NET, "gone"),
             5 => self.world.lead.handle_backend_up(self.world.now, NET, self.capabilities.clone()),
+            6 => {
+                let successor = (how < 200).then(|| self.capabilities.clone());
+                self.world.lead.handle_backend_replaced(self.world.now, NET, successor);
+            }
             _ => self.rejoin(last),
         }
     }

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use vreserve_model::FailureKind;
 
+use super::generations::OpenBackend;
 use super::{Input, Running};
 use crate::plugin::Backend;
 
@@ -36,9 +37,9 @@ impl Running {
         if !self.is_restored {
             return;
         }
-        for (network, backend) in &self.shell.backends {
+        for (network, open) in self.shell.backends.current() {
             if !self.watches.contains_key(network) {
-                let watch = Watch::start(network, backend, &self.inputs);
+                let watch = Watch::start(network, open, &self.inputs);
                 self.watches.insert(network.clone(), watch);
             }
         }
@@ -46,8 +47,9 @@ impl Running {
 }
 
 impl Watch {
-    fn start(network: &str, backend: &Arc<dyn Backend>, inputs: &mpsc::Sender<Input>) -> Self {
-        let health = ask_health(network.to_owned(), backend.clone(), inputs.clone());
+    fn start(network: &str, open: &OpenBackend, inputs: &mpsc::Sender<Input>) -> Self {
+        let backend = &open.backend;
+        let health = ask_health(network.to_owned(), open.clone(), inputs.clone());
         let mut tasks = vec![tokio::spawn(health).abort_handle()];
         if backend.capabilities().events {
             let follow = follow_events(network.to_owned(), backend.clone(), inputs.clone());
@@ -57,10 +59,10 @@ impl Watch {
     }
 }
 
-async fn ask_health(network: String, backend: Arc<dyn Backend>, inputs: mpsc::Sender<Input>) {
+async fn ask_health(network: String, open: OpenBackend, inputs: mpsc::Sender<Input>) {
     loop {
-        let outcome = backend.health().await;
-        if inputs.send(Input::Health { network: network.clone(), outcome }).await.is_err() {
+        let (outcome, generation) = (open.backend.health().await, open.generation);
+        if inputs.send(Input::Health { network: network.clone(), generation, outcome }).await.is_err() {
             return;
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;

@@ -11,16 +11,18 @@ use crate::plugin::Backend;
 
 impl Running {
     /// Makes the call to a backend that the lead has decided on.
-    pub(super) fn call_backend(&self, action: Action) {
+    pub(super) fn call_backend(&mut self, action: Action) {
         match action {
-            Action::Submit { circuit, network, request } => self.call(
+            Action::Submit { circuit, network, request } => self.call_of(
+                circuit,
                 &network,
                 move |backend| async move { backend.submit(request).await },
                 move |answer| Answer::Submitted(circuit, answer),
             ),
             Action::Activate { call, request } => {
                 let (circuit, network, handle) = take_apart(call);
-                self.call(
+                self.call_of(
+                    circuit,
                     &network,
                     move |backend| async move { backend.activate(handle, request).await },
                     move |answer| Answer::Activated(circuit, answer),
@@ -28,7 +30,8 @@ impl Running {
             }
             Action::Modify { call, request } => {
                 let (circuit, network, handle) = take_apart(call);
-                self.call(
+                self.call_of(
+                    circuit,
                     &network,
                     move |backend| async move { backend.modify(handle, request).await },
                     move |answer| Answer::Modified(circuit, answer),
@@ -36,7 +39,8 @@ impl Running {
             }
             Action::Commit(call) => {
                 let (circuit, network, handle) = take_apart(call);
-                self.call(
+                self.call_of(
+                    circuit,
                     &network,
                     move |backend| async move { backend.commit(handle).await },
                     move |answer| Answer::Committed(circuit, answer),
@@ -44,7 +48,8 @@ impl Running {
             }
             Action::Abort(call) => {
                 let (circuit, network, handle) = take_apart(call);
-                self.call(
+                self.call_of(
+                    circuit,
                     &network,
                     move |backend| async move { backend.abort(handle).await },
                     move |answer| Answer::Aborted(circuit, answer),
@@ -52,7 +57,8 @@ impl Running {
             }
             Action::Deactivate(call) => {
                 let (circuit, network, handle) = take_apart(call);
-                self.call(
+                self.call_of(
+                    circuit,
                     &network,
                     move |backend| async move { backend.deactivate(handle).await },
                     move |answer| Answer::Deactivated(circuit, answer),
@@ -60,7 +66,8 @@ impl Running {
             }
             Action::Cancel(call) => {
                 let (circuit, network, handle) = take_apart(call);
-                self.call(
+                self.call_of(
+                    circuit,
                     &network,
                     move |backend| async move { backend.cancel(handle).await },
                     move |answer| Answer::Cancelled(circuit, answer),
@@ -68,7 +75,8 @@ impl Running {
             }
             Action::Find(call) => {
                 let (circuit, network, handle) = take_apart(call);
-                self.call(
+                self.call_of(
+                    circuit,
                     &network,
                     move |backend| async move { look_up(backend, handle).await },
                     move |answer| Answer::Found(circuit, answer),
@@ -117,15 +125,38 @@ impl Running {
         );
     }
 
-    /// Runs one call as a task.
+    /// Runs one call about a circuit, at the backend that the circuit was first asked of.
+    fn call_of<T: Send, F: Future<Output = Result<T, Failure>> + Send + 'static>(
+        &mut self,
+        circuit: CircuitId,
+        network: &str,
+        work: impl FnOnce(Arc<dyn Backend>) -> F + Send + 'static,
+        answer: impl FnOnce(Result<T, Failure>) -> Answer + Send + 'static,
+    ) {
+        let backend = self.shell.backends.of_circuit(circuit, network);
+        self.run(backend, network, work, answer);
+    }
+
+    /// Runs one call about a network, at the backend that reserves on it now.
     fn call<T: Send, F: Future<Output = Result<T, Failure>> + Send + 'static>(
         &self,
         network: &str,
         work: impl FnOnce(Arc<dyn Backend>) -> F + Send + 'static,
         answer: impl FnOnce(Result<T, Failure>) -> Answer + Send + 'static,
     ) {
+        self.run(self.shell.backends.current_of(network), network, work, answer);
+    }
+
+    /// Runs one call as a task.
+    fn run<T: Send, F: Future<Output = Result<T, Failure>> + Send + 'static>(
+        &self,
+        backend: Option<Arc<dyn Backend>>,
+        network: &str,
+        work: impl FnOnce(Arc<dyn Backend>) -> F + Send + 'static,
+        answer: impl FnOnce(Result<T, Failure>) -> Answer + Send + 'static,
+    ) {
         let missing = Failure::unavailable(format!("no reservation backend for {network}"));
-        let (backend, inputs) = (self.shell.backends.get(network).cloned(), self.inputs.clone());
+        let inputs = self.inputs.clone();
         tokio::spawn(async move {
             let outcome = match backend {
                 Some(backend) => work(backend).await,

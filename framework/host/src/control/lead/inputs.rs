@@ -2,7 +2,7 @@
 
 use vreserve_model::{Failure, FailureKind, Timestamp};
 
-use super::{ABSENCE, Answer, Input, Question, Running};
+use super::{ABSENCE, Answer, Generation, Input, Question, Running};
 use crate::clock::Clock;
 use crate::control::messages::UpMessage;
 
@@ -29,10 +29,17 @@ impl Running {
                 }
             }
             Input::Answered(answer) => self.handle_answer(now, answer),
-            Input::Health { network, outcome } => self.handle_health(now, &network, outcome),
+            Input::Health { network, generation, outcome } => {
+                self.handle_health(now, &network, generation, outcome);
+            }
             Input::Changes { network, changes } => self.shell.lead.handle_changes(now, &network, &changes),
             Input::Journal(answer) => self.handle_journal(answer),
             Input::Question(question) => self.handle_question(now, question),
+            Input::Changed(changes, done) => {
+                self.handle_configuration(now, changes);
+                // Nobody waits any more: fine.
+                let _ = done.send(());
+            }
             Input::Stop(done) => {
                 self.stopping = Some(done);
                 self.shell.lead.handle_stop(now);
@@ -102,8 +109,14 @@ impl Running {
         }
     }
 
-    fn handle_health(&mut self, now: Timestamp, network: &str, outcome: Result<(), Failure>) {
-        let Some(backend) = self.shell.backends.get(network) else { return };
+    fn handle_health(
+        &mut self,
+        now: Timestamp,
+        network: &str,
+        generation: Generation,
+        outcome: Result<(), Failure>,
+    ) {
+        let Some(backend) = self.shell.backends.current_if(network, generation) else { return };
         let Some(state) = self.backend_states.get_mut(network) else { return };
         let failure = outcome.err().filter(|failure| failure.kind != FailureKind::Unsupported);
         let reason = failure.map(|failure| failure.to_string());

@@ -32,6 +32,9 @@ pub struct ReservationsView {
     pub now_ms: u64,
     /// The backends.
     pub backends: Vec<BackendStatus>,
+    /// Backends that were replaced and still hold circuits.
+    #[serde(default)]
+    pub former_backends: usize,
     /// The journal.
     #[serde(default)]
     pub journal: JournalStatus,
@@ -100,6 +103,7 @@ impl Running {
             now: self.shell.clock.now().0,
             now_ms: Clock::wall_ms(),
             backends: self.backend_states.values().cloned().collect(),
+            former_backends: self.shell.backends.former(),
             journal: self.ledger.status().clone(),
             orphans: self.shell.lead.orphans().collect(),
             circuits: self.shell.lead.circuits().collect(),

@@ -1,0 +1,97 @@
+//! Former backends to their end: what they hold that the lead does not know is given back, then they are off the record.
+//!
+//! Once the lead has closed a former backend nothing should be left. But a run may have ended in the middle of a
+//! replacement, and a provider may hold what was on nobody's record; so each is opened once more, and asked.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use vreserve_model::RequestKey;
+use vreserve_sdk::Handle;
+
+use super::places::{Former, Places};
+use crate::control::lead::{Input, Question};
+use crate::loader::Registry;
+use crate::plugin::{Backend, HostServices, ReserveInstance};
+
+/// How often a former backend that could not give everything back is asked again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// The record of former backends, and all that is needed to see them off.
+#[derive(Clone)]
+pub(super) struct FormerBackends {
+    /// Where backends keep their state.
+    pub(super) places: Arc<Mutex<Places>>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) services: Arc<HostServices>,
+    pub(super) lead: mpsc::Sender<Input>,
+    /// What this run's reservations are owned by: `installation/epoch`.
+    pub(super) owner: String,
+    /// How long one call may take.
+    pub(super) deadline: Duration,
+}
+
+impl FormerBackends {
+    /// Sees off all that an earlier run has left.
+    pub(super) fn see_off_all(&self) {
+        let places: Vec<_> = self.places().former().map(|former| former.place.clone()).collect();
+        for place in places {
+            tokio::spawn(self.clone().see_off(place));
+        }
+    }
+
+    /// Gives back what the former backend in `place` holds, and takes it off the record.
+    pub(super) async fn see_off(self, place: String) {
+        let Some(former) = self.places().former().find(|former| former.place == place).cloned() else {
+            return;
+        };
+        while let Err(reason) = self.give_back(&former).await {
+            tracing::warn!(place, reason, "a former backend may still hold something");
+            tokio::time::sleep(RETRY).await;
+        }
+        let mut places = self.places();
+        places.forget(&place);
+        if let Err(error) = places.save() {
+            tracing::warn!(place, %error, "a former backend stays on record, and is asked again at the next start");
+        }
+    }
+
+    /// The record.
+    pub(super) fn places(&self) -> std::sync::MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn give_back(&self, former: &Former) -> Result<(), String> {
+        let instance = former.instance();
+        let host = self.services.backend_instance(&instance.name, &former.place);
+        let opened = self.registry.trial().open_reserve(&instance, &host, self.deadline);
+        let backend = opened.map_err(|error| error.to_string())?;
+        let valid = self.known().await?;
+        if !backend.capabilities().list {
+            return backend.gc(valid).await.map(drop).map_err(|failure| failure.to_string());
+        }
+        self.cancel_unknown(&backend, &valid).await
+    }
+
+    /// The keys of what the lead knows: a new backend may ask the same provider for it.
+    async fn known(&self) -> Result<Vec<RequestKey>, String> {
+        let (reply, answer) = oneshot::channel();
+        drop(self.lead.send(Input::Question(Question::Reservations(reply))).await);
+        let view = answer.await.map_err(|_| "the lead has ended".to_owned())?;
+        Ok(view.circuits.into_iter().filter_map(|circuit| circuit.key).collect())
+    }
+
+    async fn cancel_unknown(&self, backend: &ReserveInstance, valid: &[RequestKey]) -> Result<(), String> {
+        let held = backend.list_owned(self.owner.clone()).await.map_err(|failure| failure.to_string())?;
+        // What this run has asked for since it was asked is not among what it said it knows.
+        let of_this_run = format!("{}-", self.owner.replace('/', "-"));
+        let is_stale = |key: &RequestKey| !valid.contains(key) && !key.0.starts_with(&of_this_run);
+        let mut failed = None;
+        for seen in held.into_iter().filter(|seen| is_stale(&seen.key)) {
+            let handle = Handle { key: seen.key, native_id: seen.native_id };
+            failed = backend.cancel(handle).await.err().or(failed);
+        }
+        failed.map_or(Ok(()), |failure| Err(failure.to_string()))
+    }
+}
