@@ -19,6 +19,7 @@
 mod action;
 mod circuit;
 mod config;
+mod degraded;
 mod demand;
 mod event;
 mod guests;

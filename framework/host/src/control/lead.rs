@@ -221,6 +221,9 @@ impl Running {
                 }
             }
             UpMessage::LinkState { link, up } => lead.handle_link_state(now, node, link, up),
+            UpMessage::LinkDegraded { link, reason } => {
+                lead.handle_link_degraded(now, node, link, &reason);
+            }
         }
     }
 
@@ -336,9 +339,9 @@ impl Running {
                     });
                 }
                 Action::Configure { node, overlay } => self.tell(&node, DownMessage::Overlay(overlay)),
-                Action::Probe { circuit, node, link, .. } => {
+                Action::Probe { circuit, node, link, rate } => {
                     self.probes.insert(link, circuit);
-                    self.tell(&node, DownMessage::Prove(link));
+                    self.tell(&node, DownMessage::Prove { link, rate });
                 }
                 Action::Publish { event, .. } => {
                     if let Event::GuestMoved { guest, from, .. } = &event {
