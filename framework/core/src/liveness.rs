@@ -126,6 +126,13 @@ impl Liveness {
         }
     }
 
+    /// A worker at either end has had no rest since the last reply: what it lost or delayed was its doing.
+    pub fn handle_busy(&mut self, now: Timestamp) {
+        if let Some(close) = &mut self.close {
+            close.forgive(now);
+        }
+    }
+
     /// Why the link is degraded, if it is.
     pub fn degradation(&self, now: Timestamp) -> Option<Degradation> {
         self.close.as_ref()?.degradation(now)

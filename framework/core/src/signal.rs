@@ -6,7 +6,7 @@
 //! over (the caller knows that).
 //!
 //! Layout, big endian: destination, source, EtherType 0x88B5, magic `VRSV`, version, kind, link (8 octets),
-//! nonce (8), stamp (8); for loads and their replies number, counted, elapsed and idle (4 each); padding.
+//! nonce (8), stamp (8); for loads and all replies number, counted, elapsed and idle (4 each); padding.
 //! Any frame can be handed to [`Signal::decode`]: signals cross networks that are not ours.
 
 use thiserror::Error;
@@ -46,7 +46,8 @@ pub enum SignalKind {
     LoadReply = 6,
 }
 
-/// What loads and their replies carry besides; zero in all other signals.
+/// What loads and their replies carry besides. Replies to probes carry `idle` only, as a count without a
+/// beginning; in all other signals it is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadMark {
     /// The load's number in its measurement, from 0; echoed in the reply.
@@ -75,7 +76,7 @@ pub struct Signal {
     pub nonce: u64,
     /// The asking node's clock at the time of asking; echoed in the answer.
     pub stamp: Timestamp,
-    /// For loads and their replies.
+    /// For loads and replies.
     pub load: LoadMark,
 }
 
@@ -167,7 +168,7 @@ impl Signal {
         frame[28..36].copy_from_slice(&self.nonce.to_be_bytes());
         frame[36..FIELDS].copy_from_slice(&self.stamp.0.to_be_bytes());
         frame[FIELDS..].fill(0);
-        if self.kind.is_about_load() {
+        if self.kind.has_mark() {
             let LoadMark { number, counted, elapsed_us, idle } = self.load;
             for (field, value) in frame[FIELDS..].chunks_exact_mut(4).zip([number, counted, elapsed_us, idle])
             {
@@ -208,7 +209,7 @@ impl Signal {
             link: LinkId(u64_at(20)),
             nonce: u64_at(28),
             stamp: Timestamp(u64_at(36)),
-            load: if kind.is_about_load() { load(FIELDS) } else { LoadMark::default() },
+            load: if kind.has_mark() { load(FIELDS) } else { LoadMark::default() },
         };
         if signal.has_fitting_addresses() { Ok(signal) } else { Err(signal.misaddressed()) }
     }
@@ -241,8 +242,8 @@ impl SignalKind {
             .ok_or(BadSignal::Kind(octet))
     }
 
-    fn is_about_load(self) -> bool {
-        matches!(self, SignalKind::Load | SignalKind::LoadReply)
+    fn has_mark(self) -> bool {
+        matches!(self, SignalKind::ProbeReply | SignalKind::Load | SignalKind::LoadReply)
     }
 }
 

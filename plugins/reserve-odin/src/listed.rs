@@ -35,12 +35,10 @@ impl Odin {
         }
         match self.list().await {
             None => Some(observed),
-            Some(Err(reason)) => Some(self.doubtful(observed, &reason)),
+            Some(Err(reason)) => Some(doubtful(observed, &reason)),
             Some(Ok(list)) => match self.resolve(&circuit, &list) {
                 Resolution::Is(_) => self.observed(key),
-                Resolution::Pending(words) => {
-                    self.observed(key).map(|observed| self.pending(observed, &words))
-                }
+                Resolution::Pending(words) => self.observed(key).map(|observed| pending(observed, &words)),
                 Resolution::Gone => None,
             },
         }
@@ -120,15 +118,15 @@ impl Odin {
         // A client of this run has ended before its outcome became unknown; one of an earlier run may live on.
         seen.elapsed() >= settle || circuit.asked_ms > 0 && waited >= settle + self.config.timeout()
     }
+}
 
-    fn pending(&self, observed: Observed, words: &str) -> Observed {
-        Observed { native_state: words.to_owned(), ..observed }
-    }
+fn pending(observed: Observed, words: &str) -> Observed {
+    Observed { native_state: words.to_owned(), ..observed }
+}
 
-    fn doubtful(&self, observed: Observed, reason: &str) -> Observed {
-        let words = format!("{}; the server's paths cannot be listed: {reason}", observed.native_state);
-        Observed { native_state: words, ..observed }
-    }
+fn doubtful(observed: Observed, reason: &str) -> Observed {
+    let words = format!("{}; the server's paths cannot be listed: {reason}", observed.native_state);
+    Observed { native_state: words, ..observed }
 }
 
 /// Whether a list can say more than the record.

@@ -16,6 +16,9 @@
 //!
 //! An outage of up to 350 ms costs seven probes and is outlived.
 //!
+//! Nor is anything held against it that was measured while a worker at either end had not a moment's rest
+//! between two replies: then frames are lost in its own socket's queue.
+//!
 //! A circuit that is full loses probes as well, and its queue makes them late, while it does all that it was
 //! reserved for. So nothing is held against it while guests send or receive [`FULL`] of its rate or more.
 
@@ -122,8 +125,13 @@ impl CloseWatch {
         }
         self.carried.push_back((now, sent, received));
         if self.is_full() {
-            (self.since, self.slow, self.lost, self.known) = (now, None, 0, 0);
+            self.forgive(now);
         }
+    }
+
+    /// Nothing from before now is held against the circuit.
+    pub(super) fn forgive(&mut self, now: Timestamp) {
+        (self.since, self.slow, self.lost, self.known) = (now, None, 0, 0);
     }
 
     pub(super) fn degradation(&self, now: Timestamp) -> Option<Degradation> {

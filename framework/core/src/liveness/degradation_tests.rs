@@ -145,6 +145,21 @@ fn a_full_circuit_may_lose_and_delay_and_an_idle_one_may_not() {
     }
 }
 
+#[test]
+fn a_worker_without_rest_blames_itself() {
+    let mut watch = Liveness::new(LinkId(3), LivenessConfig::default(), at(0));
+    watch.watch_closely(PROVEN, at(0));
+    for t in 0..3000 {
+        if let Some(probe) = watch.poll_probe(at(t), || t)
+            && t / 20 % 2 == 0
+        {
+            assert!(watch.handle_reply(t, probe.stamp, at(t)));
+            watch.handle_busy(at(t));
+        }
+    }
+    assert_eq!(watch.degradation(at(3000)), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -28,6 +28,8 @@ pub(super) struct LinkEntry {
     pub(super) received: Weight,
     /// Octets that other workers have sent and received over it, by worker.
     pub(super) elsewhere: Vec<(u64, u64)>,
+    /// The far worker's and this one's count of moments of rest, at the last reply to a probe.
+    pub(super) rest: Option<(u32, u64)>,
     /// What this worker has told of it to the one that watches links.
     pub(super) told: (u64, u64),
 }
@@ -70,6 +72,7 @@ impl LinkTable {
             sent: Weight::ZERO,
             received: Weight::ZERO,
             elsewhere: Vec::new(),
+            rest: None,
             told: (0, 0),
         };
         let position = self.vacancy();

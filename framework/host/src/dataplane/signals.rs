@@ -27,7 +27,9 @@ impl Worker {
             // All others are between the two ends of one link.
             _ if signal.link != link => self.drops.count(DropReason::BadSignal, 1),
             SignalKind::Probe => {
-                if let Some(answer) = signal.answer() {
+                if let Some(mut answer) = signal.answer() {
+                    // It wraps; whoever asks looks whether it has grown.
+                    answer.load.idle = self.idle as u32;
                     self.send_signal(link, &answer, length, now);
                 }
             }
@@ -64,8 +66,16 @@ impl Worker {
             self.timers_at = now;
             return true;
         }
-        let liveness = entry.liveness.as_mut();
-        liveness.is_some_and(|liveness| liveness.handle_reply(signal.nonce, signal.stamp, now))
+        let Some(liveness) = &mut entry.liveness else { return false };
+        let is_answer = liveness.handle_reply(signal.nonce, signal.stamp, now);
+        if is_answer {
+            let rest = (signal.load.idle, self.idle);
+            let before = entry.rest.replace(rest);
+            if before.is_some_and(|before| before.0 == rest.0 || before.1 == rest.1) {
+                liveness.handle_busy(now);
+            }
+        }
+        is_answer
     }
 
     /// A barrier goes the way of its pair's frames. Where that ends it is answered, over the circuit that it
