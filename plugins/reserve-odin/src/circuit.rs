@@ -118,15 +118,15 @@ impl Circuit {
     pub(crate) fn observed(&self, rate: BitsPerSecond, now_ms: u64) -> Observed {
         let state = self.state_at(now_ms);
         let mut labels = BTreeMap::from([("lambda".to_owned(), self.lambda.to_string())]);
-        if self.stage == Stage::Unknown {
-            labels.insert("quarantined".to_owned(), format!("lambda {}", self.lambda));
-        }
         labels.extend(self.switches.clone().map(|switches| ("switches".to_owned(), switches)));
         Observed {
             key: self.key.clone(),
             native_id: self.path().map(str::to_owned),
             state,
-            native_state: self.words.clone(),
+            native_state: match self.stage {
+                Stage::Unknown => format!("{}; lambda {} is quarantined", self.words, self.lambda),
+                _ => self.words.clone(),
+            },
             rate: self.path().map(|_| rate),
             start_ms: self.start_ms,
             end_ms: self.end_ms,

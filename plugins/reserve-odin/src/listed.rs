@@ -38,7 +38,10 @@ impl Odin {
             Some(Err(reason)) => Some(doubtful(observed, &reason)),
             Some(Ok(list)) => match self.resolve(&circuit, &list) {
                 Resolution::Is(_) => self.observed(key),
-                Resolution::Pending(words) => self.observed(key).map(|observed| pending(observed, &words)),
+                Resolution::Pending(words) => {
+                    let now = self.journal().circuit(key).cloned()?;
+                    Some(Circuit { words, ..now }.observed(self.config.rate, wall_ms()))
+                }
                 Resolution::Gone => None,
             },
         }
@@ -118,10 +121,6 @@ impl Odin {
         // A client of this run has ended before its outcome became unknown; one of an earlier run may live on.
         seen.elapsed() >= settle || circuit.asked_ms > 0 && waited >= settle + self.config.timeout()
     }
-}
-
-fn pending(observed: Observed, words: &str) -> Observed {
-    Observed { native_state: words.to_owned(), ..observed }
 }
 
 fn doubtful(observed: Observed, reason: &str) -> Observed {

@@ -56,8 +56,8 @@ fn a_lost_request_is_found_in_the_list_and_given_back() {
     assert_eq!(odin.submit("k1", A, B).unwrap_err().kind, FailureKind::UnknownOutcome);
     let unknown = &odin.find("k1")[0];
     assert_eq!(unknown.state, ReservationState::Unknown);
-    assert_eq!(unknown.native_state, "the server does not have it yet");
-    assert_eq!(unknown.labels["quarantined"], "lambda 1");
+    assert_eq!(unknown.native_state, "the server does not have it yet; lambda 1 is quarantined");
+    assert_eq!(unknown.labels["lambda"], "1");
 
     for (word, says) in [("waiting", "queue"), ("setting-up", "setting up"), ("odd", "odd")] {
         set_paths(&site, &[path(8, "up", A, C, 1), path(7, word, B, A, 1)]);
@@ -72,7 +72,7 @@ fn a_lost_request_is_found_in_the_list_and_given_back() {
     set_paths(&site, &[path(8, "up", A, C, 1), path(7, "up", B, A, 1)]);
     let found = &odin.find("k1")[0];
     assert_eq!((found.state, found.native_id.as_deref()), (ReservationState::Active, Some("7")));
-    assert!(!found.labels.contains_key("quarantined"));
+    assert_eq!(found.native_state, "up, by the server's list");
     assert_eq!(found.labels["switches"], "s1 s2");
     site.set_client(GRANTS);
     odin.cancel("k1").unwrap();
