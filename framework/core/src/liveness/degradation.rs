@@ -4,17 +4,17 @@
 //! that is late (its replies come late, but they come) nor a dead link (nothing comes: `liveness` itself
 //! sees that) looks lossy.
 //!
-//! Sure and quick at once: a circuit is probed every 50 ms, and every 15 ms while one of its last 40 probes
+//! Sure and quick at once: a circuit is probed every 40 ms, and every 15 ms while one of its last 40 probes
 //! is lost. It is degraded when 8 of the last 40 are (a fifth). If frames are lost at random with a share p
 //! of round trips, then
 //!
 //! | p | degraded |
 //! |---|---|
-//! | 40 % | after 0.57 s on average: 0.13 s to the first loss, 0.15 s to be sure of it, 18 probes at 15 ms to seven more; within a second in 98 of 100 |
-//! | 2 % | falsely once in a day: per probe 0.02 × C(39,7) × 0.02⁷ × 0.98³² = 2 × 10⁻⁷, at 20 to 66 probes a second |
-//! | 1 % | falsely twice in a year: 1.1 × 10⁻⁹ per probe |
+//! | 40 % | after 0.5 s on average: 0.1 s to the first loss, 0.13 s to be sure of it, 18 probes at 15 ms to seven more; within a second in 98 of 100 |
+//! | 2 % | falsely once in a day: per probe 0.02 × C(39,7) × 0.02⁷ × 0.98³² = 2 × 10⁻⁷, at 25 to 66 probes a second |
+//! | 1 % | falsely once in a year: 1.1 × 10⁻⁹ per probe |
 //!
-//! An outage of up to 350 ms costs seven probes and is outlived.
+//! An outage of up to 270 ms costs seven probes and is outlived.
 //!
 //! Nor is anything held against it that was measured while a worker at either end had not a moment's rest
 //! between two replies: then frames are lost in its own socket's queue.
@@ -29,7 +29,7 @@ use std::time::Duration;
 use vreserve_model::{BitsPerSecond, Timestamp};
 
 /// How often a circuit is probed.
-const EVERY: Duration = Duration::from_millis(50);
+const EVERY: Duration = Duration::from_millis(40);
 /// How often while a loss is in the window.
 const CLOSELY_EVERY: Duration = Duration::from_millis(15);
 /// Probes that are looked at: the last ones whose fate is known.

@@ -99,8 +99,8 @@ fn the_reason_is_named_and_ends_with_the_loss() {
 }
 
 #[test]
-fn an_outage_of_a_third_of_a_second_and_a_dead_link_are_no_degradation() {
-    let mut short = |t| (!(2000..2330).contains(&t)).then_some(1);
+fn an_outage_of_a_quarter_of_a_second_and_a_dead_link_are_no_degradation() {
+    let mut short = |t| (!(2000..2270).contains(&t)).then_some(1);
     assert_eq!(Watched::over(&mut short).changes(5000).1, [(1, LinkHealth::Up)]);
     let mut dead = |t| (t < 2000).then_some(1);
     let (_, changes) = Watched::over(&mut dead).changes(5000);
