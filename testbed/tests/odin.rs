@@ -67,10 +67,14 @@ struct Network {
 
 impl Network {
     fn up(tag: &str, scale: &'static str) -> Self {
+        Self::up_with(tag, scale, &[])
+    }
+
+    fn up_with(tag: &str, scale: &'static str, options: &[&str]) -> Self {
         let lab = Lab::up(unique(spec(LAB), tag)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("odin.sock");
-        let server = start(&lab, &socket, scale);
+        let server = start(&lab, &socket, scale, options);
         let network = Self { server, socket, scale, _directory: directory, lab };
         network.wait_for_server();
         network
@@ -131,10 +135,10 @@ impl Drop for Network {
     }
 }
 
-fn start(lab: &Lab, socket: &std::path::Path, scale: &str) -> Child {
+fn start(lab: &Lab, socket: &std::path::Path, scale: &str, options: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_odin-server"));
     command.args(["--lab", &lab.spec().name, "--network", "omninet", "--time-scale", scale, "--socket"]);
-    command.arg(socket).env("RUST_LOG", "warn");
+    command.arg(socket).args(options).env("RUST_LOG", "warn");
     lab.spawn("omninet", &mut command).unwrap()
 }
 
@@ -292,7 +296,7 @@ fn a_killed_servers_light_is_put_out_by_the_next_and_the_outcome_is_unknown() {
     network.end_server(Signal::SIGKILL);
     assert_eq!(waiting.wait_with_output().unwrap().status.code(), Some(5));
     assert_eq!(network.lit_interfaces(), 2);
-    network.server = start(&network.lab, &network.socket, network.scale);
+    network.server = start(&network.lab, &network.socket, network.scale, &[]);
     network.wait_for_server();
     assert_eq!((network.paths().len(), network.lit_interfaces()), (0, 0));
 }
@@ -305,7 +309,7 @@ fn one_network_has_one_server() {
     let network = Network::up("sole", "0.001");
     network.create(ALPHA, BETA, "1");
     let other = network.socket.with_file_name("other.sock");
-    assert_eq!(start(&network.lab, &other, "0").wait().unwrap().code(), Some(1));
+    assert_eq!(start(&network.lab, &other, "0", &[]).wait().unwrap().code(), Some(1));
     assert!(network.carries("alpha", "beta", BETA));
 }
 
@@ -348,4 +352,113 @@ fn hostile_and_wrong_words_change_nothing() {
     drop(unread);
     assert!(network.paths().is_empty() && network.lit_interfaces() == 0);
     network.create(ALPHA, BETA, "1");
+}
+
+/// The value of a word in a client's output.
+fn value(output: &Output, word: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ').map(str::to_owned))
+}
+
+#[test]
+fn switches_that_are_configured_at_once_take_the_time_of_one() {
+    if !can_run() {
+        return;
+    }
+    let software = |tag: &str, options: &[&str]| {
+        let network = Network::up_with(tag, "0.1", options);
+        let output = network.oclient(&["-c", ALPHA, DELTA, "1", "0"]);
+        assert!(network.carries("alpha", "delta", DELTA));
+        value(&output, "software-seconds").unwrap().parse::<f64>().unwrap()
+    };
+    // Three switches of 0.125 s each.
+    let serial = software("serial", &[]);
+    assert!(serial >= 0.375, "{serial} s");
+    let parallel = software("parallel", &["--parallel-switches"]);
+    assert!((0.125..0.375).contains(&parallel), "{parallel} s");
+}
+
+fn epoch_ms() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
+}
+
+fn flag(word: &str, ms: u64) -> String {
+    format!("{word}={}.{:03}", ms / 1000, ms % 1000)
+}
+
+#[test]
+fn a_path_for_later_is_dark_until_its_start_and_after_its_end() {
+    if !can_run() {
+        return;
+    }
+    let network = Network::up_with("later", "0.001", &["--deferred"]);
+    let start = epoch_ms() + 1500;
+    let end = start + 2500;
+    let output = network.oclient(&["-c", ALPHA, BETA, "1", "0", &flag("start", start), &flag("end", end)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(value(&output, "path").unwrap(), "1 booked");
+    assert_eq!(value(&output, "start"), Some(flag("start", start)[6..].to_owned()));
+    assert!(network.is_dark("alpha", "beta", BETA));
+    let mut list = Command::new(env!("CARGO_BIN_EXE_odin-server"));
+    let list = list.args(["--list", "--socket"]).arg(&network.socket).output().unwrap();
+    let line = String::from_utf8(list.stdout).unwrap();
+    assert!(line.starts_with("path 1 booked 10.10.0.1 10.10.0.2 lambda 1 start "), "{line}");
+    assert!(line.ends_with(" via chicago evanston\n"), "{line}");
+
+    // Its lambda is promised for then, and free before and after.
+    let taken = network.oclient(&["-c", ZETA, BETA, "1", "0"]);
+    assert!(stderr(&taken).contains("refused: lambda-busy"), "{}", stderr(&taken));
+    let soon = network.oclient(&["-c", ZETA, BETA, "1", "0", &flag("end", epoch_ms() + 500)]);
+    assert_eq!(value(&soon, "path").unwrap(), "2 up", "{}", stderr(&soon));
+
+    eventually("the path is up", || {
+        network.paths().iter().any(|path| path.id.0 == 1 && path.state == PathState::Up)
+    });
+    assert!(epoch_ms() + 500 >= start, "not before its time");
+    assert!(network.carries("alpha", "beta", BETA));
+    eventually("both are over", || network.paths().is_empty());
+    assert!(epoch_ms() >= end);
+    assert!(network.is_dark("alpha", "beta", BETA));
+    assert_eq!(network.lit_interfaces(), 0);
+}
+
+#[test]
+fn a_booked_path_is_cancelled_while_dark_and_wrong_times_are_refused() {
+    if !can_run() {
+        return;
+    }
+    let network = Network::up_with("booked", "0.001", &["--deferred"]);
+    let start = flag("start", epoch_ms() + 3_600_000);
+    let output = network.oclient(&["-c", ALPHA, BETA, "1", &start]);
+    assert_eq!(value(&output, "path").unwrap(), "1 booked", "{}", stderr(&output));
+    assert_eq!(network.oclient(&["-t", "1"]).status.code(), Some(0));
+    assert!(network.paths().is_empty());
+    for flags in [["start=x", "0"], ["end=5", "0"], [&start, &start]] {
+        let output = network.oclient(&["-c", ALPHA, BETA, "1", flags[0], flags[1]]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("refused: bad-window: "), "{}", stderr(&output));
+    }
+    // A server that does not defer knows no such flags.
+    let original = Network::up("original", "0.001");
+    let output = original.oclient(&["-c", ALPHA, BETA, "1", &start]);
+    assert_eq!(value(&output, "path").unwrap(), "1 up", "{}", stderr(&output));
+}
+
+#[test]
+fn requests_that_wait_are_listed() {
+    if !can_run() {
+        return;
+    }
+    let network = Network::up("queue", "0.1");
+    let create = |source, lambda| {
+        network.client(&["-c", source, DELTA, lambda, "0"]).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut first = create(ALPHA, "1");
+    eventually("the first runs", || !network.paths().is_empty());
+    let mut second = create(BETA, "2");
+    eventually("the second waits", || {
+        network.paths().iter().any(|path| (path.state, path.lambda) == (PathState::Waiting, 2))
+    });
+    assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
+    assert!(network.paths().iter().all(|path| path.state == PathState::Up) && network.paths().len() == 2);
 }

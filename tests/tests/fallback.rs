@@ -133,6 +133,62 @@ fn a_pair_whose_lightpath_dies_is_back_on_the_star_at_once_and_gets_another() {
 }
 
 #[test]
+fn a_lightpath_that_delivers_a_tenth_of_its_rate_is_not_used() {
+    if skip::is_skipped("fallback, slow circuit", &["iperf3", "ping", "tc"]) {
+        return;
+    }
+    let world = pair(Client::Odin, "");
+    world.assert_reachable("a1", "b1");
+    // The optical switch polices every port: whatever path there will be, it gets a tenth.
+    for port in ["h-alpha", "h-beta"] {
+        world.exec(
+            "omninet",
+            &[
+                "tc", "qdisc", "replace", "dev", port, "root", "tbf", "rate", "100mbit", "burst", "64kb",
+                "limit", "4mb",
+            ],
+        );
+    }
+    assert_stays_on_star(&world, "came back");
+    let reason = world.events_named("circuit_failed")[0]["reason"].as_str().unwrap().to_owned();
+    println!("{reason}");
+    assert!(reason.starts_with("probe failed: of 1000.0 Mbit/s, "), "{reason}");
+}
+
+#[test]
+fn a_pair_whose_lightpath_begins_to_lose_is_on_the_star_within_a_second() {
+    if skip::is_skipped("fallback, lossy circuit", &["iperf3", "ping", "nft"]) {
+        return;
+    }
+    let world = pair(Client::Odin, "");
+    world.assert_reachable("a1", "b1");
+    let _load = Iperf::between(&world, "a1", "b1", 5201, &LOAD);
+    world.wait_until_carrying(REASON);
+    let gauge = Gauge::start(&world, "a1", "b1");
+    gauge.wait_for(200);
+    world.exec(
+        "omninet",
+        &[
+            "nft",
+            "add table bridge lossy { chain forward { \
+        type filter hook forward priority 0; numgen random mod 10 < 4 drop; }; }",
+        ],
+    );
+    wait::until_true("the circuit is given up", REASON, || !world.events_named("circuit_failed").is_empty());
+    gauge.wait_for(500);
+    // One datagram a millisecond, of which at least four of ten were lost while the pair stayed.
+    let tally = gauge.finish();
+    println!("lost over the lossy lightpath: {tally:?}");
+    assert!(tally.lost < 2000, "{tally:?}");
+    let failed = world.events_named("circuit_failed");
+    let reason = failed[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("is degraded at") && reason.contains("probes were lost"), "{reason}");
+    wait::until_true("the reason is shown", REASON, || shown_reservations(&world).contains(reason));
+    world.exec("omninet", &["nft", "delete table bridge lossy"]);
+    world.assert_reachable("a1", "b1");
+}
+
+#[test]
 fn a_server_that_dies_costs_no_frame_and_what_cannot_be_given_back_is_shown() {
     if skip::is_skipped("fallback, dead server", &["iperf3", "ping"]) {
         return;

@@ -1,8 +1,13 @@
 //! Liveness: whether the far node of one link answers, how long it takes, and how much is lost.
 //!
+//! A circuit that was proven here is watched more closely (`degradation`): it may answer and yet be no
+//! longer worth its place.
+//!
 //! The caller sends the probes handed out here, feeds the replies back, and asks for changes. What a change
 //! means for the traffic is decided elsewhere. After a stall, feed what has been received before asking:
 //! replies that wait in a socket are signs of life.
+
+mod degradation;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +17,9 @@ use vreserve_model::Timestamp;
 
 use crate::ids::LinkId;
 use crate::signal::Signal;
+
+use degradation::CloseWatch;
+pub use degradation::{Degradation, Proven};
 
 /// So many probes in a row must stay without a reply before a link can be down, whatever the time: one
 /// lost datagram is not a death.
@@ -24,7 +32,7 @@ pub struct LivenessConfig {
     pub interval: Duration,
     /// A link is down at the latest this long after it stopped carrying probes or replies.
     pub dead_after: Duration,
-    /// So many probes back is loss measured; at least 8.
+    /// So many probes back is loss measured; at least 8, and 48 to see a proven circuit degrade.
     pub window: usize,
 }
 
@@ -36,6 +44,8 @@ pub enum LinkHealth {
     Unknown,
     /// Replies come.
     Up,
+    /// Replies come, but too few or too late. Only circuits that were proven from here can be.
+    Degraded,
     /// No replies come.
     Down,
 }
@@ -53,6 +63,7 @@ pub struct Liveness {
     has_heard: bool,
     reported: LinkHealth,
     rtt: Option<SmoothedRtt>,
+    close: Option<CloseWatch>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +84,7 @@ impl Default for LivenessConfig {
         LivenessConfig {
             interval: Duration::from_millis(200),
             dead_after: Duration::from_secs(1),
-            window: 50,
+            window: 64,
         }
     }
 }
@@ -92,7 +103,39 @@ impl Liveness {
             has_heard: false,
             reported: LinkHealth::Unknown,
             rtt: None,
+            close: None,
         }
+    }
+
+    /// From now on the link is compared with what it was when it was proven, and probed as often as that
+    /// needs.
+    pub fn watch_closely(&mut self, proven: Proven, now: Timestamp) {
+        self.close = Some(CloseWatch::new(proven, now));
+        self.next_probe = self.next_probe.min(now);
+    }
+
+    /// True if [`Liveness::watch_closely`] was called: then tell it what the link carries.
+    pub fn is_watched_closely(&self) -> bool {
+        self.close.is_some()
+    }
+
+    /// Octets of frames sent and received over the link so far, by all workers; several times a second.
+    pub fn handle_carried(&mut self, now: Timestamp, sent: u64, received: u64) {
+        if let Some(close) = &mut self.close {
+            close.handle_carried(now, sent, received);
+        }
+    }
+
+    /// A worker at either end has had no rest since the last reply: what it lost or delayed was its doing.
+    pub fn handle_busy(&mut self, now: Timestamp) {
+        if let Some(close) = &mut self.close {
+            close.forgive(now);
+        }
+    }
+
+    /// Why the link is degraded, if it is.
+    pub fn degradation(&self, now: Timestamp) -> Option<Degradation> {
+        self.close.as_ref()?.degradation(now)
     }
 
     /// The probe to send now, if one is due. `fresh_nonce` is asked for a random number only then.
@@ -109,7 +152,7 @@ impl Liveness {
         self.window.push_back(SentProbe { nonce, at: now, is_answered: false });
         let (since, probes) = self.silence.unwrap_or((now, 0));
         self.silence = Some((since, probes + 1));
-        self.next_probe = now + self.config.interval;
+        self.next_probe = now + self.close.as_ref().map_or(self.config.interval, CloseWatch::interval);
         Some(Signal::probe(self.link, nonce, now))
     }
 
@@ -127,6 +170,10 @@ impl Liveness {
         let rtt = now.since(stamp);
         self.rtt = Some(self.rtt.map_or(SmoothedRtt::first(rtt), |smoothed| smoothed.next(rtt)));
         self.end_silence_before(index);
+        if let Some(close) = &mut self.close {
+            let probes = self.window.iter().rev().map(|probe| (probe.at, probe.is_answered));
+            close.handle_reply(stamp, now, probes);
+        }
         true
     }
 
@@ -139,6 +186,7 @@ impl Liveness {
         };
         match (self.silence.is_some_and(is_dead), self.has_heard) {
             (true, _) => LinkHealth::Down,
+            (false, true) if self.degradation(now).is_some() => LinkHealth::Degraded,
             (false, true) => LinkHealth::Up,
             (false, false) => LinkHealth::Unknown,
         }
@@ -192,6 +240,9 @@ impl SmoothedRtt {
         }
     }
 }
+
+#[cfg(test)]
+mod degradation_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,13 @@
 //! Signals: the frames that nodes exchange in-band, over the same links as the guests' frames.
 //!
-//! Probes and their replies measure a link, barriers and their acknowledgements order a planned cut-over.
-//! What lives here: the layout and its reading. What does not: when a signal is sent (`liveness`, `probe`,
-//! `switch`) and whether the link it names is the one it came over (the caller knows that).
+//! Probes and their replies measure a link, loads and theirs the rate that it delivers, barriers and their
+//! acknowledgements order a planned cut-over. What lives here: the layout and its reading. What does not:
+//! when a signal is sent (`liveness`, `probe`, `switch`) and whether the link it names is the one it came
+//! over (the caller knows that).
 //!
 //! Layout, big endian: destination, source, EtherType 0x88B5, magic `VRSV`, version, kind, link (8 octets),
-//! nonce (8), stamp (8), padding. Any frame can be handed to [`Signal::decode`]: signals cross networks
-//! that are not ours.
+//! nonce (8), stamp (8); for loads and all replies number, counted, elapsed and idle (4 each); padding.
+//! Any frame can be handed to [`Signal::decode`]: signals cross networks that are not ours.
 
 use thiserror::Error;
 use vreserve_model::{MacAddr, Timestamp};
@@ -39,6 +40,25 @@ pub enum SignalKind {
     Barrier = 3,
     /// Says, over the circuit named, that the barrier has come out at the pair's egress node.
     BarrierAck = 4,
+    /// One of many that are sent at the rate to be measured; asks for a reply of the same length.
+    Load = 5,
+    /// Answers a load, and says what has arrived of its measurement so far.
+    LoadReply = 6,
+}
+
+/// What loads and their replies carry besides. Replies to probes carry `idle` only, as a count without a
+/// beginning; in all other signals it is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadMark {
+    /// The load's number in its measurement, from 0; echoed in the reply.
+    pub number: u32,
+    /// Loads of the measurement that have come in at the answering node, this one included.
+    pub counted: u32,
+    /// Microseconds since the first of them, by the answering node's clock.
+    pub elapsed_us: u32,
+    /// How often since then the answering worker found nothing left to do: one that never did was itself
+    /// what held the loads up.
+    pub idle: u32,
 }
 
 /// One signal.
@@ -56,6 +76,8 @@ pub struct Signal {
     pub nonce: u64,
     /// The asking node's clock at the time of asking; echoed in the answer.
     pub stamp: Timestamp,
+    /// For loads and replies.
+    pub load: LoadMark,
 }
 
 /// Why a frame is not a signal that this node can read.
@@ -98,6 +120,12 @@ impl Signal {
         Signal::between_nodes(SignalKind::Probe, link, nonce, stamp)
     }
 
+    /// The load with this number of the measurement `nonce` over `link`.
+    pub fn load(link: LinkId, nonce: u64, number: u32, stamp: Timestamp) -> Signal {
+        let load = LoadMark { number, ..LoadMark::default() };
+        Signal { load, ..Signal::between_nodes(SignalKind::Load, link, nonce, stamp) }
+    }
+
     /// A barrier behind the frames from `source` to `destination`, to be acknowledged over `circuit`.
     pub fn barrier(
         circuit: LinkId,
@@ -106,7 +134,8 @@ impl Signal {
         nonce: u64,
         stamp: Timestamp,
     ) -> Signal {
-        Signal { kind: SignalKind::Barrier, source, destination, link: circuit, nonce, stamp }
+        let load = LoadMark::default();
+        Signal { kind: SignalKind::Barrier, source, destination, link: circuit, nonce, stamp, load }
     }
 
     /// The answer to this signal; `None` for answers themselves, which nobody answers.
@@ -117,9 +146,10 @@ impl Signal {
         let kind = match self.kind {
             SignalKind::Probe => SignalKind::ProbeReply,
             SignalKind::Barrier => SignalKind::BarrierAck,
-            SignalKind::ProbeReply | SignalKind::BarrierAck => return None,
+            SignalKind::Load => SignalKind::LoadReply,
+            SignalKind::ProbeReply | SignalKind::BarrierAck | SignalKind::LoadReply => return None,
         };
-        Some(Signal::between_nodes(kind, self.link, self.nonce, self.stamp))
+        Some(Signal { load: self.load, ..Signal::between_nodes(kind, self.link, self.nonce, self.stamp) })
     }
 
     /// Writes the signal at the start of `buffer`, padded with zeroes to `length` octets (at least
@@ -138,6 +168,13 @@ impl Signal {
         frame[28..36].copy_from_slice(&self.nonce.to_be_bytes());
         frame[36..FIELDS].copy_from_slice(&self.stamp.0.to_be_bytes());
         frame[FIELDS..].fill(0);
+        if self.kind.has_mark() {
+            let LoadMark { number, counted, elapsed_us, idle } = self.load;
+            for (field, value) in frame[FIELDS..].chunks_exact_mut(4).zip([number, counted, elapsed_us, idle])
+            {
+                field.copy_from_slice(&value.to_be_bytes());
+            }
+        }
         Some(length)
     }
 
@@ -157,19 +194,29 @@ impl Signal {
         if fields[18] != VERSION {
             return Err(BadSignal::Version(fields[18]));
         }
+        let kind = SignalKind::from_octet(fields[19])?;
+        let u32_at = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| fields[at + i]));
+        let load = |from: usize| LoadMark {
+            number: u32_at(from),
+            counted: u32_at(from + 4),
+            elapsed_us: u32_at(from + 8),
+            idle: u32_at(from + 12),
+        };
         let signal = Signal {
-            kind: SignalKind::from_octet(fields[19])?,
+            kind,
             source: mac_at(6),
             destination: mac_at(0),
             link: LinkId(u64_at(20)),
             nonce: u64_at(28),
             stamp: Timestamp(u64_at(36)),
+            load: if kind.has_mark() { load(FIELDS) } else { LoadMark::default() },
         };
         if signal.has_fitting_addresses() { Ok(signal) } else { Err(signal.misaddressed()) }
     }
 
     fn between_nodes(kind: SignalKind, link: LinkId, nonce: u64, stamp: Timestamp) -> Signal {
-        Signal { kind, source: SIGNAL_STATION, destination: SIGNAL_STATION, link, nonce, stamp }
+        let (source, destination, load) = (SIGNAL_STATION, SIGNAL_STATION, LoadMark::default());
+        Signal { kind, source, destination, link, nonce, stamp, load }
     }
 
     /// A barrier goes where its pair goes, which is never a group; everything else stays on its link.
@@ -188,10 +235,15 @@ impl Signal {
 
 impl SignalKind {
     fn from_octet(octet: u8) -> Result<SignalKind, BadSignal> {
-        [SignalKind::Probe, SignalKind::ProbeReply, SignalKind::Barrier, SignalKind::BarrierAck]
+        use SignalKind::{Barrier, BarrierAck, Load, LoadReply, Probe, ProbeReply};
+        [Probe, ProbeReply, Barrier, BarrierAck, Load, LoadReply]
             .into_iter()
             .find(|kind| *kind as u8 == octet)
             .ok_or(BadSignal::Kind(octet))
+    }
+
+    fn has_mark(self) -> bool {
+        matches!(self, SignalKind::ProbeReply | SignalKind::Load | SignalKind::LoadReply)
     }
 }
 
@@ -204,11 +256,14 @@ mod tests {
     const GUEST_A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
     const GUEST_B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
 
-    fn signals(link: u64, nonce: u64, stamp: u64) -> [Signal; 4] {
+    fn signals(link: u64, nonce: u64, stamp: u64) -> [Signal; 6] {
         let (link, stamp) = (LinkId(link), Timestamp(stamp));
         let probe = Signal::probe(link, nonce, stamp);
         let barrier = Signal::barrier(link, GUEST_A, GUEST_B, nonce, stamp);
-        [probe, probe.answer().unwrap(), barrier, barrier.answer().unwrap()]
+        let load = Signal::load(link, nonce, 0x0102_0304, stamp);
+        let reply = load.answer().unwrap();
+        let reply = Signal { load: LoadMark { counted: 5, elapsed_us: 6, idle: 7, ..reply.load }, ..reply };
+        [probe, probe.answer().unwrap(), barrier, barrier.answer().unwrap(), load, reply]
     }
 
     #[test]
@@ -224,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn a_load_carries_its_number_and_its_reply_what_was_counted() {
+        let mut frame = [0xff; 100];
+        let [.., load, reply] = signals(7, 8, 9);
+        reply.encode(100, &mut frame);
+        assert_eq!(frame[19], 6);
+        assert_eq!(frame[44..60], [1, 2, 3, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 7]);
+        assert!(frame[60..].iter().all(|octet| *octet == 0));
+        assert_eq!((load.load.number, reply.load.number), (0x0102_0304, 0x0102_0304));
+        assert_eq!(reply.answer(), None);
+    }
+
+    #[test]
     fn a_signal_that_does_not_fit_its_buffer_is_not_sent_shorter_than_asked() {
         let probe = Signal::probe(LinkId(1), 2, Timestamp(3));
         assert_eq!(probe.encode(1515, &mut [0; 1514]), None);
@@ -233,7 +300,7 @@ mod tests {
 
     #[test]
     fn answers_are_not_answered() {
-        let [probe, reply, barrier, ack] = signals(1, 2, 3);
+        let [probe, reply, barrier, ack, ..] = signals(1, 2, 3);
         assert_eq!((probe.kind, reply.kind), (SignalKind::Probe, SignalKind::ProbeReply));
         assert_eq!((reply.answer(), ack.answer()), (None, None));
         assert_eq!((ack.link, ack.nonce, ack.stamp), (barrier.link, barrier.nonce, barrier.stamp));
@@ -253,7 +320,7 @@ mod tests {
         assert_eq!(broken(13, 0xb6), Err(BadSignal::EtherType(0x88b6)));
         assert_eq!(broken(14, b'X'), Err(BadSignal::Magic));
         assert_eq!(broken(18, 2), Err(BadSignal::Version(2)));
-        assert_eq!(broken(19, 5), Err(BadSignal::Kind(5)));
+        assert_eq!(broken(19, 7), Err(BadSignal::Kind(7)));
         assert!(matches!(broken(11, 2), Err(BadSignal::Addresses { .. })), "a probe from a guest's address");
         assert!(matches!(broken(19, 3), Err(BadSignal::Addresses { .. })), "a barrier between nodes");
         assert!(broken(63, 0xff).is_ok(), "padding is not looked at");
@@ -283,7 +350,7 @@ mod tests {
         fn any_octets_decode_without_a_panic_and_are_never_amplified(
             mut frame in proptest::collection::vec(any::<u8>(), 0..200),
             looks_right: bool,
-            kind in 0_u8..6,
+            kind in 0_u8..8,
         ) {
             if looks_right && frame.len() >= 20 {
                 frame[..12].copy_from_slice(&[SIGNAL_STATION.0, SIGNAL_STATION.0].concat());

@@ -66,6 +66,7 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
         clock,
         seed: start::random_seed().map_err(StartFailure::other)?,
         spin: config.node.spin,
+        rate_terms: config.node.rate_terms,
     })
     .map_err(StartFailure::other)?;
 

@@ -16,7 +16,7 @@ use vreserve::dataplane::{Teller, Workers, events};
 use vreserve::keys::PublicKey;
 use vreserve::plugin::{HostServices, InferInstance, PluginKind};
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
-use vreserve_core::liveness::LinkHealth;
+use vreserve_core::liveness::{Degradation, LinkHealth};
 use vreserve_core::overlay::{NodeOverlay, OverlayLink, PairWay};
 use vreserve_core::rules::{Action, RuleSet, StarRole};
 use vreserve_core::switch::{AbortReason, SwitchEnd, SwitchOutcome};
@@ -242,6 +242,19 @@ async fn a_dead_circuit_is_not_said_to_be_in_force() {
     let mut world = World::carrying().await;
     world.data.tell(Event::Health(CIRCUIT, LinkHealth::Down));
     says(&mut world, |said| said.pairs.is_empty() && said.links.len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_degraded_circuit_is_left_at_once_and_the_lead_is_told_why() {
+    let mut world = World::carrying().await;
+    world.data.tell(Event::Degraded(CIRCUIT, Degradation::Lossy { lost: 9, of: 40 }));
+    let (rules, begin, _) = world.installed().await;
+    assert!(actions(&rules).is_empty() && begin.is_empty(), "no rule but the star's flood is left");
+    let reason = "9 of its last 40 probes were lost".to_owned();
+    assert_eq!(world.told().await, UpMessage::LinkDegraded { link: CIRCUIT, reason });
+    // On a star link there is nowhere to go.
+    world.data.tell(Event::Degraded(STAR, Degradation::Lossy { lost: 9, of: 40 }));
+    assert!(matches!(world.told().await, UpMessage::LinkDegraded { link: STAR, .. }));
 }
 
 #[tokio::test]

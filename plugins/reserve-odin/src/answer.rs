@@ -15,16 +15,21 @@ const NO_SUCH_PATH: i32 = 4;
 /// Longest text of the client that is shown to a person, in characters.
 const LONGEST_WORDS: usize = 200;
 
+/// A time that the server says longer than this was none.
+const LONGEST_SECONDS: f64 = 86_400.0;
+
 /// What the client was asked to set up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) a: IpAddr,
     pub(crate) z: IpAddr,
     pub(crate) lambda: u16,
+    /// True if it was asked for later: then it may be booked instead of up.
+    pub(crate) is_deferred: bool,
 }
 
 /// What became of a request to set up a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Created {
     /// The path carries traffic.
     Up(Path),
@@ -37,10 +42,10 @@ pub(crate) enum Created {
 }
 
 /// What became of a request to tear a path down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TornDown {
-    /// The path is gone, or never was.
-    Gone,
+    /// The path is gone, or never was; and how long that took, in seconds, if the server said so.
+    Gone(Option<f64>),
     /// The server said no and changed nothing.
     Refused(Refusal),
     /// The server was not asked.
@@ -50,12 +55,16 @@ pub(crate) enum TornDown {
 }
 
 /// A path that was set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Path {
     /// ODIN's id: a decimal number.
     pub(crate) id: String,
     /// The switches on its way, if they were printed.
     pub(crate) switches: Option<String>,
+    /// True if it does not carry traffic yet.
+    pub(crate) is_booked: bool,
+    /// How long the server said that it took, if it did.
+    pub(crate) took: Option<f64>,
 }
 
 /// The server's no.
@@ -103,11 +112,11 @@ pub(crate) fn torn_down(run: &Run, path: &str) -> TornDown {
         Run::Exited { code, stdout, stderr } => (*code, stdout, stderr),
     };
     match code {
-        DONE => path_down(stdout, path).map_or_else(TornDown::Unknown, |()| TornDown::Gone),
+        DONE => path_down(stdout, path).map_or_else(TornDown::Unknown, TornDown::Gone),
         REFUSED if stdout.is_empty() => refusal(stderr).map_or_else(TornDown::Unknown, TornDown::Refused),
         WRONG_USAGE | NOT_REACHED if stdout.is_empty() => TornDown::Unavailable(complaint(code, stderr)),
         NO_SUCH_PATH if refusal(stderr).is_ok_and(|refusal| refusal.reason == "no-such-path") => {
-            TornDown::Gone
+            TornDown::Gone(None)
         }
         _ => TornDown::Unknown(complaint(code, stderr)),
     }
@@ -115,7 +124,12 @@ pub(crate) fn torn_down(run: &Run, path: &str) -> TornDown {
 
 fn path_up(stdout: &[u8], asked: Asked) -> Result<Path, String> {
     let text = text(stdout)?;
-    let id = path_line(text, "up")?;
+    let (id, state) = path_line(text)?;
+    let is_booked = match state {
+        "up" => false,
+        "booked" if asked.is_deferred => true,
+        _ => return Err(format!("the client printed an unexpected line: path {id} {}", words(state))),
+    };
     let expected = [
         ("source", asked.a.to_string()),
         ("destination", asked.z.to_string()),
@@ -132,19 +146,34 @@ fn path_up(stdout: &[u8], asked: Asked) -> Result<Path, String> {
             _ => {}
         }
     }
-    Ok(Path { id, switches: value(text, "switches")?.map(words).filter(|switches| !switches.is_empty()) })
+    let switches = value(text, "switches")?.map(words).filter(|switches| !switches.is_empty());
+    let took = seconds(text, "software-seconds").zip(seconds(text, "hardware-seconds"));
+    Ok(Path { id, switches, is_booked, took: took.map(|(software, hardware)| software + hardware) })
 }
 
-fn path_down(stdout: &[u8], path: &str) -> Result<(), String> {
-    let id = path_line(text(stdout)?, "down")?;
-    if id == path { Ok(()) } else { Err(format!("the client tore down path {id} instead of {path}")) }
+fn path_down(stdout: &[u8], path: &str) -> Result<Option<f64>, String> {
+    let text = text(stdout)?;
+    match path_line(text)? {
+        (id, "down") if id == path => Ok(seconds(text, "hardware-seconds")),
+        (id, "down") => Err(format!("the client tore down path {id} instead of {path}")),
+        (id, state) => Err(format!("the client printed an unexpected line: path {id} {}", words(state))),
+    }
 }
 
-/// The id of the one line `path <id> <state>`.
-fn path_line(text: &str, state: &str) -> Result<String, String> {
+/// Id and state of the one line `path <id> <state>`. A line that ends with the output may have been cut off.
+fn path_line(text: &str) -> Result<(String, &str), String> {
     let printed = value(text, "path")?.ok_or("the client printed no path id")?;
-    let id = printed.split_once(' ').filter(|(_, word)| *word == state).and_then(|(id, _)| path_id(id));
-    id.ok_or_else(|| format!("the client printed an unexpected line: path {}", words(printed)))
+    if !text.ends_with('\n') {
+        return Err("the client's last line has no end".to_owned());
+    }
+    let line = printed.split_once(' ').and_then(|(id, state)| Some((path_id(id)?, state)));
+    line.ok_or_else(|| format!("the client printed an unexpected line: path {}", words(printed)))
+}
+
+/// A time that the server took. It serves planning only: what cannot be read is as if it were not there.
+fn seconds(text: &str, word: &str) -> Option<f64> {
+    let seconds = value(text, word).ok()??.parse().ok()?;
+    (0.0..=LONGEST_SECONDS).contains(&seconds).then_some(seconds)
 }
 
 /// What follows `word` on its line. More than one such line is an error, whether or not they agree.
@@ -161,7 +190,7 @@ fn value<'a>(text: &'a str, word: &str) -> Result<Option<&'a str>, String> {
 }
 
 /// A path id as the server counts them: it is handed to the client as an argument later, so nothing else passes.
-fn path_id(text: &str) -> Option<String> {
+pub(crate) fn path_id(text: &str) -> Option<String> {
     let is_number = (1..=19).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit());
     is_number.then(|| text.to_owned())
 }
@@ -178,7 +207,7 @@ fn refusal(stderr: &[u8]) -> Result<Refusal, String> {
     }
 }
 
-fn complaint(code: i32, stderr: &[u8]) -> String {
+pub(crate) fn complaint(code: i32, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     match text.lines().find(|line| !line.trim().is_empty()) {
         Some(line) => words(line),
@@ -186,12 +215,12 @@ fn complaint(code: i32, stderr: &[u8]) -> String {
     }
 }
 
-fn text(output: &[u8]) -> Result<&str, String> {
+pub(crate) fn text(output: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(output).map_err(|_| "the client printed something that is not text".to_owned())
 }
 
 /// Text of the client, fit to be shown in one line.
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     let plain = text.trim().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
     plain.take(LONGEST_WORDS).collect()
 }
@@ -205,7 +234,7 @@ mod tests {
                            switches chicago evanston\nsoftware-seconds 2.500\nhardware-seconds 15.004\n";
 
     fn asked() -> Asked {
-        Asked { a: [10, 10, 0, 2].into(), z: [10, 10, 0, 3].into(), lambda: 3 }
+        Asked { a: [10, 10, 0, 2].into(), z: [10, 10, 0, 3].into(), lambda: 3, is_deferred: false }
     }
 
     fn exited(code: i32, stdout: &[u8], stderr: &[u8]) -> Run {
@@ -214,14 +243,24 @@ mod tests {
 
     #[test]
     fn the_manuals_output_is_read() {
-        let path = Path { id: "17".into(), switches: Some("chicago evanston".into()) };
+        let path = Path {
+            id: "17".into(),
+            switches: Some("chicago evanston".into()),
+            is_booked: false,
+            took: Some(17.504),
+        };
         assert_eq!(created(&exited(0, PRINTED.as_bytes(), b""), asked()), Created::Up(path));
-        let bare = Path { id: "17".into(), switches: None };
-        assert_eq!(created(&exited(0, b"path 17 up\n", b"a warning"), asked()), Created::Up(bare));
+        let bare = Path { id: "17".into(), switches: None, is_booked: false, took: None };
+        assert_eq!(created(&exited(0, b"path 17 up\n", b"a warning"), asked()), Created::Up(bare.clone()));
+        let odd = b"path 17 up\nsoftware-seconds soon\nhardware-seconds 1\nhardware-seconds 2\n";
+        assert_eq!(created(&exited(0, odd, b""), asked()), Created::Up(bare.clone()), "times are no news");
+        let later = Asked { is_deferred: true, ..asked() };
+        let booked = Path { is_booked: true, ..bare };
+        assert_eq!(created(&exited(0, b"path 17 booked\n", b""), later), Created::Up(booked));
         let down = exited(0, b"path 17 down\nhardware-seconds 12.000\n", b"");
-        assert_eq!(torn_down(&down, "17"), TornDown::Gone);
+        assert_eq!(torn_down(&down, "17"), TornDown::Gone(Some(12.0)));
         let unknown = exited(4, b"", b"oclient: refused: no-such-path: there is no path 17\n");
-        assert_eq!(torn_down(&unknown, "17"), TornDown::Gone);
+        assert_eq!(torn_down(&unknown, "17"), TornDown::Gone(None));
     }
 
     #[test]
@@ -256,6 +295,11 @@ mod tests {
             (0, b"path\n", b""),
             (0, b"path 17\n", b""),
             (0, b"path 17 down\n", b""),
+            (0, b"path 17 booked\n", b""),
+            (0, b"path 1", b""),
+            (0, b"path 17 up", b""),
+            (0, b"path 17 up\nsource 10.1", b""),
+            (0, b"path 17\0 up\n", b""),
             (0, b"path -t up\n", b""),
             (0, b"path 17x up\n", b""),
             (0, b"path 99999999999999999999 up\n", b""),
@@ -316,7 +360,7 @@ mod tests {
         ];
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
-            proptest::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n").into_bytes()),
+            proptest::collection::vec(line, 0..6).prop_map(|lines| (lines.join("\n") + "\n").into_bytes()),
         ]
     }
 
@@ -330,7 +374,7 @@ mod tests {
                 prop_assert_eq!(code, 0);
                 prop_assert!(path.id.bytes().all(|digit| digit.is_ascii_digit()) && !path.id.is_empty());
             }
-            if torn_down(&run, "17") == TornDown::Gone {
+            if matches!(torn_down(&run, "17"), TornDown::Gone(_)) {
                 prop_assert!(code == 0 || code == 4);
             }
         }

@@ -13,6 +13,10 @@ use vreserve_sdk::{Failure, Handle, Host, Reserve, async_trait};
 use crate::config::Config;
 use crate::odin::Odin;
 
+/// 2.5 s to configure the switches and 15 s until they are stable (the paper's measurement).
+const PAPERS_SETUP: f64 = 17.5;
+const PAPERS_TEARDOWN: f64 = 12.0;
+
 /// Speaks to one ODIN server, through its client.
 pub struct OdinReserve {
     odin: Arc<Odin>,
@@ -32,14 +36,16 @@ impl Reserve for OdinReserve {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let config = &self.odin.config;
+        let (config, times) = (&self.odin.config, self.odin.times());
         Capabilities {
             fused_activation: true,
             serial: true,
-            list: true,
+            // What the record has is found by key; what the server has, only by its list.
+            list: config.list.is_some(),
             find: true,
-            setup_time: Duration::from_secs_f64(config.setup_time),
-            teardown_time: Duration::from_secs_f64(config.teardown_time),
+            advance: config.deferred,
+            setup_time: seconds(config.setup_time.or(times.setup), PAPERS_SETUP),
+            teardown_time: seconds(config.teardown_time.or(times.teardown), PAPERS_TEARDOWN),
             fixed_rate: Some(config.rate),
             ..Capabilities::default()
         }
@@ -56,14 +62,15 @@ impl Reserve for OdinReserve {
     }
 
     async fn query(&self, handle: Handle) -> Result<Option<Observed>, Failure> {
-        Ok(self.odin.observed(&handle.key))
+        Ok(self.odin.find(&handle.key).await)
     }
 
     async fn find(&self, key: RequestKey) -> Result<Vec<Observed>, Failure> {
-        Ok(self.odin.observed(&key).into_iter().collect())
+        Ok(self.odin.find(&key).await.into_iter().collect())
     }
 
     async fn list_owned(&self, owner: String) -> Result<Vec<Observed>, Failure> {
+        self.odin.resolve_all().await;
         Ok(self.odin.owned(&owner))
     }
 
@@ -75,6 +82,11 @@ impl Reserve for OdinReserve {
     async fn health(&self) -> Result<(), Failure> {
         self.odin.health().await
     }
+}
+
+/// Seconds as a time; both are checked where they are read.
+fn seconds(known: Option<f64>, otherwise: f64) -> Duration {
+    Duration::from_secs_f64(known.unwrap_or(otherwise))
 }
 
 /// Waits for a task that goes on by itself when this future is dropped.

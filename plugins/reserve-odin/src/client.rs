@@ -12,6 +12,9 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
+/// A client that has ended may leave children that hold its output open. So long the rest is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Bytes of each output that are read; a client that prints more is cut off.
 const LONGEST_OUTPUT: u64 = 64 << 10;
 
@@ -60,9 +63,12 @@ impl Client {
         };
         // The leader's number is the group's; it is known until the child has been reaped.
         let group = child.id();
-        match tokio::time::timeout(timeout, finish(&mut child)).await {
+        match tokio::time::timeout(timeout, finish(&mut child, group)).await {
             Ok(Ok(run)) => run,
-            Ok(Err(error)) => Run::Lost(format!("cannot read the client: {error}")),
+            Ok(Err(error)) => {
+                end(&mut child, group).await;
+                Run::Lost(format!("cannot read the client: {error}"))
+            }
             Err(_) => {
                 end(&mut child, group).await;
                 Run::Lost(format!("the client did not end within {} s and was killed", timeout.as_secs_f64()))
@@ -71,10 +77,34 @@ impl Client {
     }
 }
 
-async fn finish(child: &mut Child) -> io::Result<Run> {
+/// Waits for the client's end and what it printed. What it has left behind in its group is ended too.
+async fn finish(child: &mut Child, group: Option<u32>) -> io::Result<Run> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (status, stdout, stderr) = tokio::join!(child.wait(), read(stdout), read(stderr));
-    let (status, stdout, stderr) = (status?, stdout?, stderr?);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = {
+        let reading = async { tokio::try_join!(read(stdout, &mut out), read(stderr, &mut err)) };
+        tokio::pin!(reading);
+        let mut is_read = false;
+        let status = loop {
+            tokio::select! {
+                read = &mut reading, if !is_read => {
+                    read?;
+                    is_read = true;
+                }
+                status = child.wait() => break status?,
+            }
+        };
+        if !is_read && let Ok(read) = tokio::time::timeout(LAST_WORDS, &mut reading).await {
+            read?;
+            is_read = true;
+        }
+        if !is_read {
+            tracing::debug!("the client has left children behind");
+            kill(group);
+        }
+        status
+    };
+    let (stdout, stderr) = (out, err);
     let is_cut = |output: &[u8]| output.len() as u64 > LONGEST_OUTPUT;
     Ok(if is_cut(&stdout) || is_cut(&stderr) {
         Run::Lost(format!("the client printed more than {LONGEST_OUTPUT} bytes"))
@@ -92,19 +122,23 @@ fn ended(status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8>) -> Run {
 }
 
 /// Reads to the end, or one byte too much; then the pipe closes and the writer gets SIGPIPE.
-async fn read(output: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+async fn read(output: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) -> io::Result<()> {
     if let Some(output) = output {
-        output.take(LONGEST_OUTPUT + 1).read_to_end(&mut bytes).await?;
+        output.take(LONGEST_OUTPUT + 1).read_to_end(bytes).await?;
     }
-    Ok(bytes)
+    Ok(())
 }
 
-async fn end(child: &mut Child, group: Option<u32>) {
+/// Ends everything in the group. A group keeps its number while anybody is in it.
+fn kill(group: Option<u32>) {
     if let Some(group) = group.and_then(|group| i32::try_from(group).ok()) {
         // ESRCH: the whole group has just ended by itself.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
+}
+
+async fn end(child: &mut Child, group: Option<u32>) {
+    kill(group);
     if let Err(error) = child.wait().await {
         tracing::warn!(%error, "cannot reap the client");
     }

@@ -31,12 +31,20 @@ pub struct Config {
     /// The rate of a lightpath, whatever rate is asked for.
     #[serde(default = "default_rate")]
     pub rate: BitsPerSecond,
-    /// Seconds from request to carrying traffic, for planning.
-    #[serde(default = "default_setup_time")]
-    pub setup_time: f64,
-    /// Seconds from cancel to gone, for planning.
-    #[serde(default = "default_teardown_time")]
-    pub teardown_time: f64,
+    /// Seconds from request to carrying traffic, for planning. Unset: what the server said of its last paths,
+    /// and before there were any 17.5.
+    pub setup_time: Option<f64>,
+    /// Seconds from cancel to gone, for planning. Unset: as with `setup_time`, at first 12.
+    pub teardown_time: Option<f64>,
+    /// The administrator's command that lists the server's paths: a program by its absolute path, and its
+    /// arguments. With it requests of unknown outcome are resolved.
+    pub list: Option<Vec<String>>,
+    /// Seconds after which a request whose client has gone has reached the server or never will.
+    #[serde(default = "default_settle_time")]
+    pub settle_time: f64,
+    /// The server takes requests for later, by `start=` and `end=` behind the flags.
+    #[serde(default)]
+    pub deferred: bool,
     /// Seconds after which a client that has not ended is killed and its outcome unknown.
     #[serde(default = "default_timeout")]
     pub timeout: f64,
@@ -76,13 +84,9 @@ const fn default_rate() -> BitsPerSecond {
     BitsPerSecond(1_000_000_000)
 }
 
-/// 2.5 s to configure the switches and 15 s until they are stable (the paper's measurement).
-const fn default_setup_time() -> f64 {
-    17.5
-}
-
-const fn default_teardown_time() -> f64 {
-    12.0
+/// The client sends its request within milliseconds of its start; this bears a machine that swaps.
+const fn default_settle_time() -> f64 {
+    5.0
 }
 
 const fn default_timeout() -> f64 {
@@ -105,9 +109,11 @@ impl Config {
         if self.rate.0 == 0 {
             return Err(Failure::invalid("rate", "a lightpath carries more than nothing"));
         }
+        self.check_list()?;
         for (key, seconds) in [("setup_time", self.setup_time), ("teardown_time", self.teardown_time)] {
-            check_seconds(key, seconds)?;
+            check_seconds(key, seconds.unwrap_or_default())?;
         }
+        check_seconds("settle_time", self.settle_time)?;
         check_seconds("timeout", self.timeout)?;
         if self.timeout == 0.0 {
             return Err(Failure::invalid("timeout", "no client ends within 0 seconds"));
@@ -118,6 +124,22 @@ impl Config {
     /// [`Config::timeout`] as a time.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs_f64(self.timeout)
+    }
+
+    /// [`Config::settle_time`] as a time.
+    pub(crate) fn settle_time(&self) -> Duration {
+        Duration::from_secs_f64(self.settle_time)
+    }
+
+    fn check_list(&self) -> Result<(), Failure> {
+        let Some(words) = &self.list else { return Ok(()) };
+        if !words.first().is_some_and(|program| program.starts_with('/')) {
+            return Err(Failure::invalid("list", "it must begin with the absolute path of a program"));
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err(Failure::invalid("list", "a word cannot hold a zero byte"));
+        }
+        Ok(())
     }
 
     fn check_lambdas(&self) -> Result<(), Failure> {
@@ -159,7 +181,8 @@ mod tests {
         let config = checked("{}").unwrap();
         assert_eq!(config.client, PathBuf::from("/usr/bin/oclient"));
         assert_eq!(config.lambdas.numbers(), [1, 2, 3, 4]);
-        assert_eq!((config.setup_time, config.teardown_time, config.timeout), (17.5, 12.0, 60.0));
+        assert_eq!((config.setup_time, config.teardown_time, config.timeout), (None, None, 60.0));
+        assert_eq!((config.list, config.deferred, config.settle_time), (None, false, 5.0));
     }
 
     #[test]
@@ -183,6 +206,11 @@ mod tests {
             ("setup_time", "-1"),
             ("teardown_time", "100000"),
             ("timeout", "0"),
+            ("settle_time", "-1"),
+            ("list", "[]"),
+            ("list", "[\"odin-server\"]"),
+            ("list", r#"["/bin/list","a\u0000b"]"#),
+            ("deferred", "1"),
         ] {
             let failure = checked(&format!(r#"{{"{key}":{value}}}"#)).unwrap_err();
             assert_eq!(failure.key.as_deref(), Some(key), "{value}: {failure}");

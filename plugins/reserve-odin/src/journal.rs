@@ -136,6 +136,9 @@ mod tests {
             stage,
             switches: None,
             words: String::new(),
+            asked_ms: 0,
+            start_ms: None,
+            end_ms: None,
         }
     }
 

@@ -60,8 +60,9 @@ fn a_lightpath_is_set_up_recorded_and_given_back() {
 fn capabilities_tell_the_planner_what_odin_is() {
     let site = Site::new(GRANTS);
     let capabilities = site.open_with(json!({ "rate": "2.5gbit", "setup_time": 1.75 })).capabilities();
-    assert!(capabilities.fused_activation && capabilities.serial && capabilities.find && capabilities.list);
+    assert!(capabilities.fused_activation && capabilities.serial && capabilities.find);
     assert!(!capabilities.two_phase && !capabilities.modify && !capabilities.advance);
+    assert!(!capabilities.list, "the original client lists nothing");
     assert_eq!(capabilities.fixed_rate, Some(BitsPerSecond(2_500_000_000)));
     assert_eq!(
         (capabilities.setup_time, capabilities.teardown_time),
@@ -142,7 +143,20 @@ fn a_client_whose_words_make_no_sense_leaves_the_outcome_unknown() {
         "kill -9 $$",
         "echo 'path 17 up'; exit 5",
         "exit 1",
+        "exit 126",
         "exit 127",
+        "exit 255",
+        "printf 'path 17 up'",
+        "printf 'path 1'",
+        "printf 'path 17 up\\nsource 10.10'",
+        "printf 'path 17\\000 up\\n'",
+        "exec >&-; echo path 17 up",
+        "exec >&- 2>&-; exit 1",
+        "read line || kill -HUP $$; echo path 17 up",
+        "kill -PIPE $$",
+        "echo path 17 up; kill -TERM $$",
+        "echo path 17 booked",
+        "echo path 17 up; echo lambda 9",
         "echo path 17 up; kill -SEGV $$",
     ] {
         let site = Site::new(script);
@@ -179,6 +193,73 @@ fn a_client_that_hangs_is_killed_with_its_children() {
         assert!(start.elapsed() < Duration::from_secs(10), "the client's child lives on");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_client_that_stops_or_hides_is_killed_and_reaped() {
+    for script in [
+        "echo $$ > $DIR/pid; kill -STOP $$",
+        "echo $$ > $DIR/pid; exec >&- 2>&-; sleep 1000",
+        "echo $$ > $DIR/pid; trap '' TERM INT HUP PIPE; echo path 1 up; while :; do sleep 1; done",
+    ] {
+        let site = Site::new(script);
+        let odin = site.open_with(json!({ "timeout": 0.5 }));
+        let failure = odin.submit("k1", A, B).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::UnknownOutcome, "{script}: {failure}");
+        assert!(!Path::new("/proc").join(site.read("pid").trim()).exists(), "{script}: not even a zombie");
+    }
+}
+
+#[test]
+fn children_that_a_client_leaves_behind_hold_up_nothing_and_are_ended() {
+    let site = Site::new(&format!("sleep 1000 & echo $! > $DIR/child\n{GRANTS}"));
+    let odin = site.open();
+    let start = Instant::now();
+    assert_eq!(odin.submit("k1", A, B).unwrap().native_id.as_deref(), Some("101"));
+    assert!(start.elapsed() < Duration::from_secs(10), "the time-out is twice as long");
+    let stat = Path::new("/proc").join(site.read("child").trim()).join("stat");
+    while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(start.elapsed() < Duration::from_secs(10), "the client's child lives on");
+        std::thread::yield_now();
+    }
+    odin.cancel("k1").unwrap();
+}
+
+#[test]
+fn a_client_that_is_replaced_while_it_runs_ends_as_it_was() {
+    let site = Site::new(&format!("read line < $DIR/gate\n{GRANTS}"));
+    nix::unistd::mkfifo(&site.path("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let odin = site.open();
+    let call = odin.start(Verb::Submit, &request("k1", A, B));
+    let gate = fs::OpenOptions::new().write(true).open(site.path("gate")).unwrap();
+    // As a package manager does it: the new file takes the name, the old one goes on.
+    fs::write(site.path("new"), "\x7fELF no more").unwrap();
+    fs::rename(site.path("new"), site.path("oclient")).unwrap();
+    std::io::Write::write_all(&mut &gate, b"\n").unwrap();
+    drop(call);
+    assert_eq!(odin.submit("k1", A, B).unwrap().native_id.as_deref(), Some("101"));
+    assert_eq!(
+        odin.cancel("k1").unwrap_err().kind,
+        FailureKind::Unavailable,
+        "what is there now cannot be run"
+    );
+    site.set_client(GRANTS);
+    odin.cancel("k1").unwrap();
+}
+
+#[test]
+fn the_servers_word_on_its_times_is_the_next_runs_plan() {
+    let site = Site::new(&format!(
+        "{GRANTS}\n[ $1 = -t ] || printf 'software-seconds 1.250\\nhardware-seconds 15.000\\n'"
+    ));
+    let odin = site.open();
+    assert_eq!(odin.capabilities().setup_time, Duration::from_millis(17_500));
+    odin.submit("k1", A, B).unwrap();
+    let times = |odin: &common::Backend| (odin.capabilities().setup_time, odin.capabilities().teardown_time);
+    let learned = (Duration::from_millis(16_250), Duration::from_secs(12));
+    assert_eq!(times(&site.open()), learned);
+    let said = site.open_with(json!({ "setup_time": 3, "teardown_time": 2 }));
+    assert_eq!(times(&said), (Duration::from_secs(3), Duration::from_secs(2)));
 }
 
 #[test]

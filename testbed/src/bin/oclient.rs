@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use vreserve_testbed::odin::client::{AskError, ask};
-use vreserve_testbed::odin::protocol::{PathId, Refusal, Reply, Request};
+use vreserve_testbed::odin::protocol::{PathId, PathReport, Refusal, Reply, Request, seconds};
 
 const USAGE: &str = "usage: oclient -c <srcIP> <dstIP> <lambda#> <flags>\n       oclient -t <pathID>";
 /// Where the server listens, unless the variable says otherwise.
@@ -47,17 +47,27 @@ fn parse(words: &[String]) -> Result<Request, String> {
     }
 }
 
+/// What is printed of a path, after its first line.
+fn details(path: &PathReport) -> String {
+    let PathReport { source, destination, lambda, switches, start_ms, end_ms, .. } = path;
+    let mut text = format!(
+        "source {source}\ndestination {destination}\nlambda {lambda}\nswitches {}\n",
+        switches.join(" ")
+    );
+    for (word, ms) in [("start", start_ms), ("end", end_ms)] {
+        text.extend(ms.map(|ms| format!("{word} {}\n", seconds(ms))));
+    }
+    text
+}
+
 fn report(reply: Reply) -> ExitCode {
     let text = match reply {
         Reply::Up { path, software_seconds, hardware_seconds } => format!(
-            "path {} up\nsource {}\ndestination {}\nlambda {}\nswitches {}\n\
-             software-seconds {software_seconds:.3}\nhardware-seconds {hardware_seconds:.3}\n",
+            "path {} up\n{}software-seconds {software_seconds:.3}\nhardware-seconds {hardware_seconds:.3}\n",
             path.id,
-            path.source,
-            path.destination,
-            path.lambda,
-            path.switches.join(" "),
+            details(&path),
         ),
+        Reply::Booked { path } => format!("path {} booked\n{}", path.id, details(&path)),
         Reply::Down { path, hardware_seconds } => {
             format!("path {path} down\nhardware-seconds {hardware_seconds:.3}\n")
         }

@@ -11,7 +11,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vreserve_testbed::lab::state::State;
 use vreserve_testbed::odin::client::ask;
-use vreserve_testbed::odin::protocol::{PathReport, PathState, Reply, Request};
+use vreserve_testbed::odin::protocol::{PathReport, Reply, Request, seconds};
 use vreserve_testbed::odin::server::{ServerConfig, serve};
 use vreserve_testbed::odin::timing::{SwitchOrder, Timing};
 use vreserve_testbed::{Error, LabSpec};
@@ -35,6 +35,9 @@ struct Arguments {
     /// Configure a path's switches all at once, which the original could not.
     #[arg(long)]
     parallel_switches: bool,
+    /// Let a request be for later: by the flags `start=SECONDS` and `end=SECONDS` since the epoch.
+    #[arg(long)]
+    deferred: bool,
     /// Ask the server at the socket for its paths, and do nothing else.
     #[arg(long, conflicts_with_all = ["lab", "network"])]
     list: bool,
@@ -69,7 +72,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let timing = Timing::new(arguments.time_scale, order).map_err(anyhow::Error::msg)?;
     let lab = lab_of(&arguments.lab.context("no lab")?)?;
     let network = arguments.network.context("no network")?;
-    Ok(serve(ServerConfig { lab, network, socket: arguments.socket, timing })?)
+    let (socket, is_deferring) = (arguments.socket, arguments.deferred);
+    Ok(serve(ServerConfig { lab, network, socket, timing, is_deferring })?)
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {
@@ -101,11 +105,10 @@ fn list(socket: &Path, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn print_path(path: &PathReport) {
-    let state = match path.state {
-        PathState::SettingUp => "setting-up",
-        PathState::Up => "up",
-        PathState::TearingDown => "tearing-down",
-    };
-    let PathReport { id, source, destination, lambda, switches, .. } = path;
-    println!("path {id} {state} {source} {destination} lambda {lambda} via {}", switches.join(" "));
+    let PathReport { id, state, source, destination, lambda, switches, start_ms, end_ms } = path;
+    let time =
+        |word: &str, ms: &Option<u64>| ms.map_or(String::new(), |ms| format!(" {word} {}", seconds(ms)));
+    let (start, end) = (time("start", start_ms), time("end", end_ms));
+    let switches: String = switches.iter().map(|switch| format!(" {switch}")).collect();
+    println!("path {id} {state} {source} {destination} lambda {lambda}{start}{end} via{switches}");
 }

@@ -2,12 +2,15 @@
 //! it admits or refuses; `switching` carries it out.
 //!
 //! A lambda of a fibre carries one path, and a path has the same lambda on all its fibres. Two ends have at
-//! most one path, whichever way round it was asked for.
+//! most one path, whichever way round it was asked for. Of paths that are booked for later this holds at every
+//! instant: two whose times do not meet are not in each other's way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::protocol::{PathId, PathReport, PathState, Refusal};
+use super::timing::Timing;
+use super::window::{Occupied, Window};
 use crate::error::{Error, Result};
 use crate::lab::spec::LabSpec;
 
@@ -48,6 +51,16 @@ pub struct Path {
     pub destination_host: String,
     /// Its fibres, from the source; none when both ends are on one switch.
     pub hops: Vec<Hop>,
+    occupied: Occupied,
+}
+
+/// What a path's time has come for.
+#[derive(Debug, Clone)]
+pub enum Due {
+    /// It must be set up now, to carry from its start on.
+    SetUp(Path),
+    /// Its end has come.
+    End(PathId),
 }
 
 impl Plant {
@@ -110,20 +123,27 @@ pub struct Fabric {
     plant: Plant,
     paths: BTreeMap<PathId, Path>,
     last: PathId,
+    timing: Timing,
+    /// Requests in the queue, by ticket.
+    waiting: BTreeMap<u64, PathReport>,
+    last_ticket: u64,
 }
 
 impl Fabric {
-    /// A dark network.
-    pub fn new(plant: Plant) -> Self {
-        Self { plant, paths: BTreeMap::new(), last: PathId(0) }
+    /// A dark network whose switches take so long.
+    pub fn new(plant: Plant, timing: Timing) -> Self {
+        let (paths, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Self { plant, paths, last: PathId(0), timing, waiting, last_ticket: 0 }
     }
 
-    /// Takes the lambda on every fibre of the shortest way, or says why not. The path is then setting up.
+    /// Takes the lambda on every fibre of the shortest way, or says why not. The path is then booked if it is
+    /// to start later, else setting up.
     pub fn admit(
         &mut self,
         source: Ipv4Addr,
         destination: Ipv4Addr,
         lambda: u16,
+        window: Window,
     ) -> std::result::Result<Path, Refusal> {
         if source == destination {
             return Err(Refusal::SameAddress { address: source });
@@ -132,27 +152,70 @@ impl Fabric {
         if !(1..=self.plant.lambdas).contains(&lambda) {
             return Err(Refusal::LambdaUnknown { lambda, lambdas: self.plant.lambdas });
         }
-        self.check_pair(source, destination)?;
         let name = |switch: usize| self.plant.switches[switch].clone();
         let way = self
             .plant
             .shortest(from.switch, to.switch)
             .ok_or_else(|| Refusal::NoRoute { from: name(from.switch), to: name(to.switch) })?;
+        let occupied = window.occupied(&self.timing, way.len() + 1);
+        self.check_pair(source, destination, &occupied)?;
         for (hop, _) in &way {
-            self.check_lambda(hop.fibre, lambda)?;
+            self.check_lambda(hop.fibre, lambda, &occupied)?;
         }
         let switches = std::iter::once(from.switch).chain(way.iter().map(|(_, switch)| *switch)).map(name);
         let id = PathId(self.last.0 + 1);
-        let state = PathState::SettingUp;
+        let state = if window.start.is_some() { PathState::Booked } else { PathState::SettingUp };
+        let (start_ms, end_ms, switches) = (window.start, window.end, switches.collect());
         let path = Path {
-            report: PathReport { id, source, destination, lambda, switches: switches.collect(), state },
+            report: PathReport { id, source, destination, lambda, switches, state, start_ms, end_ms },
             source_host: from.host.clone(),
             destination_host: to.host.clone(),
             hops: way.into_iter().map(|(hop, _)| hop).collect(),
+            occupied,
         };
         self.last = id;
         self.paths.insert(id, path.clone());
         Ok(path)
+    }
+
+    /// What must be done now, if anything: ends first, since they make room.
+    pub fn poll_due(&mut self, now: u64) -> Option<Due> {
+        let is_over = |path: &&Path| {
+            matches!(path.report.state, PathState::Up | PathState::Booked)
+                && path.report.end_ms.is_some_and(|end| end <= now)
+        };
+        if let Some(path) = self.paths.values().find(is_over) {
+            return Some(Due::End(path.report.id));
+        }
+        let is_due = |path: &&mut Path| path.report.state == PathState::Booked && path.occupied.from <= now;
+        let path = self.paths.values_mut().find(is_due)?;
+        path.report.state = PathState::SettingUp;
+        Some(Due::SetUp(path.clone()))
+    }
+
+    /// When [`Fabric::poll_due`] next has something.
+    pub fn next_due(&self) -> Option<u64> {
+        let due = |path: &Path| match path.report.state {
+            PathState::Booked => Some(path.occupied.from),
+            PathState::Up => path.report.end_ms,
+            _ => None,
+        };
+        self.paths.values().filter_map(due).min()
+    }
+
+    /// Shows a request that waits in the queue, until [`Fabric::end_wait`].
+    pub fn wait(&mut self, source: Ipv4Addr, destination: Ipv4Addr, lambda: u16) -> u64 {
+        let (id, state) = (PathId(0), PathState::Waiting);
+        let (switches, start_ms, end_ms) = (Vec::new(), None, None);
+        self.last_ticket += 1;
+        let report = PathReport { id, source, destination, lambda, switches, state, start_ms, end_ms };
+        self.waiting.insert(self.last_ticket, report);
+        self.last_ticket
+    }
+
+    /// The request waits no more.
+    pub fn end_wait(&mut self, ticket: u64) {
+        self.waiting.remove(&ticket);
     }
 
     /// The path now carries traffic.
@@ -162,12 +225,14 @@ impl Fabric {
         }
     }
 
-    /// Begins to tear a path down; its lambda stays taken until [`Fabric::release`].
+    /// Begins to tear a path down; its lambda stays taken until [`Fabric::release`]. The path is as it was
+    /// before: one that was only booked is dark.
     pub fn begin_teardown(&mut self, id: PathId) -> std::result::Result<Path, Refusal> {
         match self.paths.get_mut(&id) {
-            Some(path) if path.report.state == PathState::Up => {
+            Some(path) if matches!(path.report.state, PathState::Up | PathState::Booked) => {
+                let before = path.clone();
                 path.report.state = PathState::TearingDown;
-                Ok(path.clone())
+                Ok(before)
             }
             _ => Err(Refusal::NoSuchPath { path: id }),
         }
@@ -178,25 +243,41 @@ impl Fabric {
         self.paths.remove(&id);
     }
 
-    /// Every path, by id.
-    pub fn reports(&self) -> Vec<PathReport> {
-        self.paths.values().map(|path| path.report.clone()).collect()
+    /// One path.
+    pub fn report(&self, id: PathId) -> Option<PathReport> {
+        self.paths.get(&id).map(|path| path.report.clone())
     }
 
-    fn check_pair(&self, a: Ipv4Addr, b: Ipv4Addr) -> std::result::Result<(), Refusal> {
+    /// Every path, by id, and what waits to become one.
+    pub fn reports(&self) -> Vec<PathReport> {
+        let paths = self.paths.values().map(|path| &path.report);
+        paths.chain(self.waiting.values()).cloned().collect()
+    }
+
+    /// The paths that occupy anything while `occupied`.
+    fn meeting<'a>(&'a self, occupied: &'a Occupied) -> impl Iterator<Item = &'a Path> {
+        self.paths.values().filter(|path| path.occupied.overlaps(occupied))
+    }
+
+    fn check_pair(&self, a: Ipv4Addr, b: Ipv4Addr, occupied: &Occupied) -> std::result::Result<(), Refusal> {
         let joins = |report: &PathReport| {
             (report.source, report.destination) == (a, b) || (report.source, report.destination) == (b, a)
         };
-        match self.paths.values().find(|path| joins(&path.report)) {
+        match self.meeting(occupied).find(|path| joins(&path.report)) {
             Some(path) => Err(Refusal::PairConnected { path: path.report.id }),
             None => Ok(()),
         }
     }
 
-    fn check_lambda(&self, fibre: usize, lambda: u16) -> std::result::Result<(), Refusal> {
+    fn check_lambda(
+        &self,
+        fibre: usize,
+        lambda: u16,
+        occupied: &Occupied,
+    ) -> std::result::Result<(), Refusal> {
         let is_on =
             |path: &&Path| path.report.lambda == lambda && path.hops.iter().any(|hop| hop.fibre == fibre);
-        let Some(path) = self.paths.values().find(is_on) else { return Ok(()) };
+        let Some(path) = self.meeting(occupied).find(is_on) else { return Ok(()) };
         let (a, b) = self.plant.fibres[fibre];
         let (from, to) = (self.plant.switches[a].clone(), self.plant.switches[b].clone());
         Err(Refusal::LambdaBusy { lambda, path: path.report.id, from, to })

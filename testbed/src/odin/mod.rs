@@ -4,7 +4,7 @@
 //! original: the client's command line, the serial configuration, immediate success or failure, the times.
 //! What is ours, since it was never published: the wire protocol and the client's output.
 //!
-//! [`fabric`] decides, `switching` turns a decision into `ip` commands, [`timing`] says how long the real
+//! [`fabric`] decides, [`window`] when, `switching` turns a decision into `ip` commands, [`timing`] says how long the real
 //! switches took, [`server`] does all that over a socket, [`client`] asks.
 
 pub mod client;
@@ -13,4 +13,5 @@ pub mod protocol;
 pub mod server;
 mod switching;
 pub mod timing;
+pub mod window;
 mod worker;

@@ -33,7 +33,8 @@ pub enum Request {
         destination: Ipv4Addr,
         /// Lambda on every fibre of the path, from 1.
         lambda: u16,
-        /// The original's flags; their meaning was not published, so they are carried and not acted on.
+        /// The original's flags; their meaning was not published, so they are carried and not acted on. A server
+        /// that defers knows two of its own: `start=SECONDS` and `end=SECONDS` since the epoch.
         flags: Vec<String>,
     },
     /// `oclient -t`: tear down a path.
@@ -58,6 +59,11 @@ pub enum Reply {
         /// Time until the light was stable.
         hardware_seconds: f64,
     },
+    /// The path will carry traffic from its start on.
+    Booked {
+        /// The path.
+        path: PathReport,
+    },
     /// The path carries nothing and its lambda is free.
     Down {
         /// The path.
@@ -67,14 +73,14 @@ pub enum Reply {
     },
     /// Nothing was changed.
     Refused(Refusal),
-    /// Every path, by id.
+    /// Every path, by id, and then what waits to become one.
     Paths(Vec<PathReport>),
 }
 
 /// A path as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathReport {
-    /// Its number.
+    /// Its number; 0 while it waits.
     pub id: PathId,
     /// One end.
     pub source: Ipv4Addr,
@@ -86,18 +92,45 @@ pub struct PathReport {
     pub switches: Vec<String>,
     /// What it is doing.
     pub state: PathState,
+    /// When it carries traffic, in milliseconds since the epoch; none: as soon as it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
+    /// When it is torn down; none: when somebody says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_ms: Option<u64>,
 }
 
 /// What a path is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PathState {
+    /// A request in the queue: nothing has been decided.
+    Waiting,
+    /// Its lambda is promised to it, and dark until it is due.
+    Booked,
     /// Switches are being configured, or the light is not stable yet: carries nothing.
     SettingUp,
     /// Carries traffic.
     Up,
     /// Carries nothing any more; its lambda is still taken.
     TearingDown,
+}
+
+impl fmt::Display for PathState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PathState::Waiting => "waiting",
+            PathState::Booked => "booked",
+            PathState::SettingUp => "setting-up",
+            PathState::Up => "up",
+            PathState::TearingDown => "tearing-down",
+        })
+    }
+}
+
+/// Milliseconds as seconds, as command lines have them.
+pub fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
 /// Why a request was refused. The name of the variant, in kebab case, is what `oclient` prints first.
@@ -149,6 +182,12 @@ pub enum Refusal {
         from: String,
         /// Its other end.
         to: String,
+    },
+    /// The times asked for are none that can be served.
+    #[error("bad-window: {reason}")]
+    BadWindow {
+        /// What is wrong with them.
+        reason: String,
     },
     /// There is no such path, or it is being torn down already.
     #[error("no-such-path: there is no path {path}")]

@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::fabric::{Fabric, Plant};
 use super::protocol::{Refusal, Reply, Request, read_line, write_line};
 use super::switching;
 use super::timing::Timing;
-use super::worker::{Stop, Worker};
+use super::worker::{Stop, Worker, wall_ms};
 use crate::error::{Error, Result, io_error};
 use crate::lab::spec::LabSpec;
 use crate::netns;
@@ -27,6 +27,8 @@ use crate::netns;
 const MOST_CLIENTS: usize = 64;
 /// How long an ending server waits for its clients to take their answers.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The wall clock may be set: what is due by it is looked at so often.
+const CLOCK_CHECK: Duration = Duration::from_millis(200);
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,11 +43,15 @@ pub struct ServerConfig {
     pub socket: PathBuf,
     /// The provider's delays.
     pub timing: Timing,
+    /// Whether a request may be for later.
+    pub is_deferring: bool,
 }
 
 /// A request and where its answer goes.
 pub(super) struct Job {
     pub(super) request: Request,
+    /// Under which it shows as waiting.
+    pub(super) ticket: u64,
     pub(super) answer: Sender<Reply>,
 }
 
@@ -63,11 +69,12 @@ pub fn serve(config: ServerConfig) -> Result<()> {
     switching::remove_all()?;
     let listener = listen(&config.socket)?;
 
-    let fabric = Arc::new(Mutex::new(Fabric::new(plant)));
+    let fabric = Arc::new(Mutex::new(Fabric::new(plant, config.timing)));
     let stop = Arc::new(Stop::default());
     let (queue, jobs) = mpsc::channel();
-    let worker = Worker::new(fabric.clone(), network, config.timing, stop.clone());
-    let worker = std::thread::spawn(move || work(&worker, &jobs));
+    let worker = Worker::new(fabric.clone(), network, config.timing, config.is_deferring, stop.clone());
+    let paths = fabric.clone();
+    let worker = std::thread::spawn(move || work(&worker, &paths, &jobs));
     let clients = Arc::new(Clients::default());
     let door = Door { queue: queue.clone(), fabric, clients: clients.clone() };
     std::thread::spawn(move || accept(&listener, &door));
@@ -82,10 +89,26 @@ pub fn serve(config: ServerConfig) -> Result<()> {
     switching::remove_all()
 }
 
-/// Works off the queue until told to end by `None`.
-fn work(worker: &Worker, jobs: &Receiver<Option<Job>>) {
-    while let Ok(Some(Job { request, answer })) = jobs.recv() {
-        let reply = worker.handle(request);
+/// Works off the queue, and what was booked as its time comes, until told to end by `None`.
+fn work(worker: &Worker, fabric: &Mutex<Fabric>, jobs: &Receiver<Option<Job>>) {
+    loop {
+        let due = lock(fabric).poll_due(wall_ms());
+        if let Some(due) = due {
+            worker.handle_due(due);
+        }
+        let next = lock(fabric).next_due();
+        let wait = next.map(|at| Duration::from_millis(at.saturating_sub(wall_ms())).min(CLOCK_CHECK));
+        let job = match wait {
+            Some(wait) => jobs.recv_timeout(wait),
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let Job { request, ticket, answer } = match job {
+            Ok(Some(job)) => job,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let reply = worker.handle(request, ticket);
+        lock(fabric).end_wait(ticket);
         tracing::info!(?reply, "answered");
         // Nobody may be listening any more; the work is done all the same.
         let _ = answer.send(reply);
@@ -150,7 +173,7 @@ fn handle_client(stream: &UnixStream, door: &Door) {
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let reply = match read_line::<Request>(BufReader::new(stream)) {
         Ok(Request::List) => Reply::Paths(lock(&door.fabric).reports()),
-        Ok(request) => enqueue(request, &door.queue),
+        Ok(request) => enqueue(request, door),
         // Somebody looked whether we are alive.
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
         Err(error) => Reply::Refused(Refusal::BadRequest { reason: error.to_string() }),
@@ -161,9 +184,15 @@ fn handle_client(stream: &UnixStream, door: &Door) {
     }
 }
 
-fn enqueue(request: Request, queue: &Sender<Option<Job>>) -> Reply {
+fn enqueue(request: Request, door: &Door) -> Reply {
     let (answer, answered) = mpsc::channel();
-    let sent = queue.send(Some(Job { request, answer }));
+    let ticket = match &request {
+        Request::Create { source, destination, lambda, .. } => {
+            lock(&door.fabric).wait(*source, *destination, *lambda)
+        }
+        _ => 0,
+    };
+    let sent = door.queue.send(Some(Job { request, ticket, answer }));
     sent.ok().and_then(|()| answered.recv().ok()).unwrap_or(Reply::Refused(Refusal::ShuttingDown))
 }
 

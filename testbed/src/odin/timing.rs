@@ -53,6 +53,11 @@ impl Timing {
         }
     }
 
+    /// From the first of so many switches to light.
+    pub fn setup(&self, switches: usize) -> Duration {
+        (0..switches).map(|nth| self.of_switch(nth)).sum::<Duration>() + self.stabilisation()
+    }
+
     /// From the last switch configured to stable light.
     pub fn stabilisation(&self) -> Duration {
         STABILISATION.mul_f64(self.scale)
@@ -69,8 +74,7 @@ mod tests {
     use super::*;
 
     fn setup(timing: &Timing, switches: usize) -> f64 {
-        let software: Duration = (0..switches).map(|nth| timing.of_switch(nth)).sum();
-        (software + timing.stabilisation()).as_secs_f64()
+        timing.setup(switches).as_secs_f64()
     }
 
     #[test]

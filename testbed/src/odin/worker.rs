@@ -1,13 +1,14 @@
 //! One request at a time: admit, configure, wait as long as the optical switches did, answer.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::fabric::Fabric;
-use super::protocol::{PathId, Refusal, Reply, Request};
+use super::fabric::{Due, Fabric, Path};
+use super::protocol::{PathId, PathState, Refusal, Reply, Request};
 use super::server::lock;
 use super::switching::Wiring;
 use super::timing::Timing;
+use super::window::Window;
 use crate::error::Error;
 use crate::lab::spec::Network;
 
@@ -43,40 +44,74 @@ pub(super) struct Worker {
     fabric: Arc<Mutex<Fabric>>,
     network: Network,
     timing: Timing,
+    /// Whether `start=` and `end=` are acted on.
+    is_deferring: bool,
     stop: Arc<Stop>,
 }
 
 impl Worker {
-    pub(super) fn new(fabric: Arc<Mutex<Fabric>>, network: Network, timing: Timing, stop: Arc<Stop>) -> Self {
-        Self { fabric, network, timing, stop }
+    pub(super) fn new(
+        fabric: Arc<Mutex<Fabric>>,
+        network: Network,
+        timing: Timing,
+        is_deferring: bool,
+        stop: Arc<Stop>,
+    ) -> Self {
+        Self { fabric, network, timing, is_deferring, stop }
     }
 
-    /// Carries a request out, start to end.
-    pub(super) fn handle(&self, request: Request) -> Reply {
+    /// Carries a request out, start to end. Once it is a path or refused, it no longer shows as waiting.
+    pub(super) fn handle(&self, request: Request, ticket: u64) -> Reply {
         let outcome = match request {
-            Request::Create { source, destination, lambda, .. } => self.create(source, destination, lambda),
+            Request::Create { source, destination, lambda, flags } => {
+                self.admit(source, destination, lambda, &flags, ticket).and_then(|path| self.create(&path))
+            }
             Request::Teardown { path } => self.tear_down(path),
             Request::List => Ok(Reply::Paths(lock(&self.fabric).reports())),
         };
         outcome.unwrap_or_else(Reply::Refused)
     }
 
-    fn create(
+    /// Does what a path's time has come for; nobody waits for the answer.
+    pub(super) fn handle_due(&self, due: Due) {
+        let outcome = match &due {
+            Due::SetUp(path) => self.create(path),
+            Due::End(path) => self.tear_down(*path),
+        };
+        match outcome {
+            Ok(reply) => tracing::info!(?reply, "done in time"),
+            Err(refusal) => tracing::warn!(?due, %refusal, "a booked path has failed"),
+        }
+    }
+
+    fn admit(
         &self,
         source: std::net::Ipv4Addr,
         destination: std::net::Ipv4Addr,
         lambda: u16,
-    ) -> Result<Reply, Refusal> {
+        flags: &[String],
+        ticket: u64,
+    ) -> Result<Path, Refusal> {
         self.stop.wait_until(Instant::now())?;
-        let path = lock(&self.fabric).admit(source, destination, lambda)?;
-        let wiring = Wiring::of(&path);
+        let now = wall_ms();
+        let window = if self.is_deferring { Window::of(flags, now)? } else { Window::open(now) };
+        let mut fabric = lock(&self.fabric);
+        let admitted = fabric.admit(source, destination, lambda, window);
+        fabric.end_wait(ticket);
+        admitted
+    }
+
+    fn create(&self, path: &Path) -> Result<Reply, Refusal> {
+        if path.report.state == PathState::Booked {
+            return Ok(Reply::Booked { path: path.report.clone() });
+        }
+        let wiring = Wiring::of(path);
         let id = path.report.id;
         match self.set_up(&wiring, path.report.switches.len()) {
             Ok((software, hardware)) => {
                 let mut fabric = lock(&self.fabric);
                 fabric.mark_up(id);
-                let path =
-                    fabric.reports().into_iter().find(|report| report.id == id).expect("marked up above");
+                let path = fabric.report(id).expect("marked up above");
                 let (software_seconds, hardware_seconds) = (software.as_secs_f64(), hardware.as_secs_f64());
                 Ok(Reply::Up { path, software_seconds, hardware_seconds })
             }
@@ -109,6 +144,10 @@ impl Worker {
     /// Traffic stops first; the time passes afterwards.
     fn tear_down(&self, id: PathId) -> Result<Reply, Refusal> {
         let path = lock(&self.fabric).begin_teardown(id)?;
+        if path.report.state == PathState::Booked {
+            lock(&self.fabric).release(id);
+            return Ok(Reply::Down { path: id, hardware_seconds: 0.0 });
+        }
         let begun = Instant::now();
         let removed = Wiring::of(&path).remove();
         let waited = self.stop.wait_until(begun + self.timing.teardown());
@@ -117,6 +156,12 @@ impl Worker {
         waited?;
         Ok(Reply::Down { path: id, hardware_seconds: begun.elapsed().as_secs_f64() })
     }
+}
+
+/// The wall clock in milliseconds since the epoch: deferred requests are dated by it.
+pub(super) fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn switch_failed(error: Error) -> Refusal {

@@ -15,6 +15,7 @@ use vreserve::dataplane::{CapturePort, DataPlane, DataPlaneConfig, EndpointPort,
 use vreserve::plugin::InstanceError;
 use vreserve_abi::Slot;
 use vreserve_core::ids::LinkClass;
+use vreserve_core::probe::RateTerms;
 use vreserve_core::rules::{Action, Rule, RuleSetBuilder, StarRole};
 use vreserve_model::Failure;
 use vreserve_sdk::{EndpointInfo, InterfaceInfo};
@@ -127,8 +128,13 @@ pub(crate) fn run(frames: u32) {
         endpoints: vec![EndpointPort::new(port("link.internet", endpoint))],
         cpu: None,
     };
-    let config =
-        DataPlaneConfig { workers: vec![worker], clock: Clock::start(), seed: 7, spin: Duration::ZERO };
+    let config = DataPlaneConfig {
+        workers: vec![worker],
+        clock: Clock::start(),
+        seed: 7,
+        spin: Duration::ZERO,
+        rate_terms: RateTerms::default(),
+    };
     let (plane, _events) = DataPlane::start(config).expect("a thread for the worker");
     set_up(&plane);
     may_give.store(true, Relaxed);

@@ -46,6 +46,7 @@ pub(super) fn node<'a>(root: &mut Section<'a>) -> Node<'a> {
             workers: workers.count,
             pin: workers.pin,
             spin: workers.spin,
+            rate_terms: workers.rate_terms,
             role: role?,
         })
     };

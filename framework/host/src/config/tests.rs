@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use vreserve_core::lead::Budget;
+use vreserve_core::probe::RateTerms;
 use vreserve_model::{BitsPerSecond, Failure};
 
 use super::*;
@@ -432,4 +433,9 @@ fn workers_are_counted_pinned_and_bounded() {
     assert!(refused("workers = 2\npin = [1]").contains("1 CPUs for 2 workers"));
     assert!(refused("pin = [-1]").contains("from 0 to 1023"));
     assert!(refused("spin = \"1s\"").contains("out of range"));
+    assert_eq!(unsaid.rate_terms, RateTerms::default());
+    let said = node("prove_for = \"0s\"\nleast_delivered = 75").rate_terms;
+    assert_eq!((said.duration, said.least_delivered), (Duration::ZERO, 0.75));
+    assert!(refused("prove_for = \"1s\"").contains("out of range"));
+    assert!(refused("least_delivered = 101").contains("from 0 to 100"));
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vreserve_core::lead::Budget;
+use vreserve_core::probe::RateTerms;
 
 use crate::keys::PublicKey;
 use crate::plugin::PluginKind;
@@ -66,6 +67,8 @@ pub struct NodeConfig {
     /// `spin`: the gaps between frames that a worker polls through instead of sleeping; 50 us unless given, 0 s
     /// to 10 ms; 0 s never polls.
     pub spin: Duration,
+    /// `prove_for` and `least_delivered`: how the rate of a circuit is proven from here.
+    pub rate_terms: RateTerms,
     /// What it is in the star.
     pub role: Role,
 }

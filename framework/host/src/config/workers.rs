@@ -1,6 +1,9 @@
-//! `[node]`'s keys for the threads of the data plane: how many, where they run, how long they poll.
+//! `[node]`'s keys for the threads of the data plane: how many, where they run, how long they poll, how they prove
+//! a circuit's rate.
 
 use std::time::Duration;
+
+use vreserve_core::probe::RateTerms;
 
 use super::read::wait;
 use super::section::{Entry, Section};
@@ -16,14 +19,20 @@ const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 /// Bounds of `spin`.
 const SPIN: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(10));
 
+/// Bounds of `prove_for`: a longer run would make a carrying network notice.
+const PROVE_FOR: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(500));
+/// `least_delivered` unless given, in per cent.
+const LEAST_DELIVERED: usize = 90;
+
 /// The keys as read.
 pub(super) struct Workers {
     pub(super) count: usize,
     pub(super) pin: Pin,
     pub(super) spin: Duration,
+    pub(super) rate_terms: RateTerms,
 }
 
-/// Reads the three keys; none if one of them is wrong.
+/// Reads the keys; none if one of them is wrong.
 pub(super) fn workers(section: &mut Section<'_>) -> Option<Workers> {
     let count = match section.entry("workers") {
         Some(entry) => entry.integer(1, MAX_WORKERS),
@@ -34,7 +43,13 @@ pub(super) fn workers(section: &mut Section<'_>) -> Option<Workers> {
         None => Some(Pin::Anywhere),
     };
     let spin = wait(section, "spin", DEFAULT_SPIN, SPIN);
-    Some(Workers { count: count?, pin: pin?, spin: spin? })
+    let duration = wait(section, "prove_for", RateTerms::default().duration, PROVE_FOR);
+    let percent = match section.entry("least_delivered") {
+        Some(entry) => entry.integer(0, 100),
+        None => Some(LEAST_DELIVERED),
+    };
+    let rate_terms = RateTerms { duration: duration?, least_delivered: percent? as f64 / 100.0 };
+    Some(Workers { count: count?, pin: pin?, spin: spin?, rate_terms })
 }
 
 /// The other half of the CPUs is for the guests, whose frames these are, and for the kernel's part of the way.

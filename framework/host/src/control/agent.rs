@@ -88,7 +88,7 @@ pub struct Agent {
     pairs: BTreeMap<pairs::PairId, pairs::PairState>,
     moving: BTreeMap<SwitchId, pairs::Moving>,
     last_switch: u32,
-    /// Circuits that no longer answer.
+    /// Circuits that no longer answer, or are degraded.
     dead: BTreeSet<LinkId>,
     generation: u64,
     rules: Arc<RuleSet>,
@@ -163,7 +163,7 @@ impl Agent {
                 self.announce_guests();
             }
             DownMessage::Overlay(overlay) => self.handle_overlay(overlay).await,
-            DownMessage::Prove(link) => self.config.workers.prove(link),
+            DownMessage::Prove { link, rate } => self.config.workers.prove(link, rate),
             DownMessage::ForgetGuest(guest) => self.config.workers.forget_guest(guest),
         }
     }
@@ -172,6 +172,10 @@ impl Agent {
         match event {
             Event::Guest(event) => self.handle_guest(event),
             Event::Health(link, health) => self.handle_health(link, health),
+            Event::Degraded(link, why) => {
+                self.avoid(link);
+                self.tell(UpMessage::LinkDegraded { link, reason: why.to_string() });
+            }
             Event::CutoverEnded(id, outcome) => self.handle_cutover_ended(id, &outcome),
             Event::Proof(link, outcome) => {
                 let outcome = match outcome {
@@ -225,14 +229,21 @@ impl Agent {
 
     fn handle_health(&mut self, link: LinkId, health: LinkHealth) {
         let up = health == LinkHealth::Up;
-        let is_circuit = self.rules.class_of(link) == Some(LinkClass::Circuit);
         if up {
             self.dead.remove(&link);
-        } else if is_circuit && self.dead.insert(link) {
+        } else {
+            self.avoid(link);
+        }
+        self.tell(UpMessage::LinkState { link, up });
+    }
+
+    /// Puts a circuit's pairs on the star at once.
+    fn avoid(&mut self, link: LinkId) {
+        let is_circuit = self.rules.class_of(link) == Some(LinkClass::Circuit);
+        if is_circuit && self.dead.insert(link) {
             self.leave_link(link);
             self.install(Vec::new(), Vec::new());
         }
-        self.tell(UpMessage::LinkState { link, up });
     }
 
     /// Puts a new revision in force.

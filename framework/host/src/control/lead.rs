@@ -321,9 +321,9 @@ impl Running {
     fn carry_out_one(&mut self, action: Action) {
         match action {
             Action::Configure { node, overlay } => self.tell(&node, DownMessage::Overlay(overlay)),
-            Action::Probe { circuit, node, link, .. } => {
+            Action::Probe { circuit, node, link, rate } => {
                 self.probes.insert(link, circuit);
-                self.tell(&node, DownMessage::Prove(link));
+                self.tell(&node, DownMessage::Prove { link, rate });
             }
             Action::Publish { event, .. } => {
                 if let Event::GuestMoved { guest, from, .. } = &event {

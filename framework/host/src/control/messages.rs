@@ -8,7 +8,7 @@ use thiserror::Error;
 use vreserve_core::ids::LinkId;
 use vreserve_core::lead::{NodeDescription, PairOutcome, ProbeOutcome};
 use vreserve_core::overlay::{NodeOverlay, OverlayLink, PairWay};
-use vreserve_model::MacAddr;
+use vreserve_model::{BitsPerSecond, MacAddr};
 
 /// The version of these messages; both ends must speak the same.
 pub const VERSION: u32 = 3;
@@ -61,6 +61,13 @@ pub enum UpMessage {
         /// What.
         outcome: ProbeOutcome,
     },
+    /// A circuit that was proven is no longer worth its place; its pairs are on the star already.
+    LinkDegraded {
+        /// The link.
+        link: LinkId,
+        /// Why, in one line.
+        reason: String,
+    },
     /// A link came up or went down.
     LinkState {
         /// The link.
@@ -84,7 +91,12 @@ pub enum DownMessage {
     /// The whole of the node's part of the overlay.
     Overlay(NodeOverlay),
     /// Prove a link.
-    Prove(LinkId),
+    Prove {
+        /// The link.
+        link: LinkId,
+        /// The rate that it should deliver; zero if none is known.
+        rate: BitsPerSecond,
+    },
     /// A guest is behind another node now.
     ForgetGuest(MacAddr),
 }

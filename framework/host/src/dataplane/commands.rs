@@ -23,7 +23,10 @@ impl Worker {
             }
             Command::Release(id) => self.cutovers.release(id, now),
             Command::Abandon(id) => self.cutovers.abandon(id, now),
-            Command::Prove(link) => self.begin_proof(link, now),
+            Command::Prove(link, rate) => self.begin_proof(link, rate, now),
+            Command::Carried { worker, link, sent, received } => {
+                self.handle_carried(worker, link, sent, received);
+            }
             Command::ForgetGuest(guest) => self.forwarder.forget_guest(guest),
             Command::TellOfGuest { guest, at } => self.forwarder.tell_of_guest(guest, at, now),
             Command::Answer { link, signal, length } => self.handle_answer(link, &signal, length, now),

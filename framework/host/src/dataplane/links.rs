@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use vreserve_core::counters::Weight;
 use vreserve_core::ids::{LinkClass, LinkId};
 use vreserve_core::liveness::{LinkHealth, Liveness, LivenessConfig};
-use vreserve_core::probe::CircuitProof;
+use vreserve_core::probe::{CircuitProof, LoadCounter};
 use vreserve_model::Timestamp;
 
 use super::mailbox::LinkStatus;
@@ -22,8 +22,16 @@ pub(super) struct LinkEntry {
     pub(super) liveness: Option<Liveness>,
     /// A proof under way.
     pub(super) proof: Option<CircuitProof>,
+    /// Loads of the far node's proof.
+    pub(super) loads: LoadCounter,
     pub(super) sent: Weight,
     pub(super) received: Weight,
+    /// Octets that other workers have sent and received over it, by worker.
+    pub(super) elsewhere: Vec<(u64, u64)>,
+    /// The far worker's and this one's count of moments of rest, at the last reply to a probe.
+    pub(super) rest: Option<(u32, u64)>,
+    /// What this worker has told of it to the one that watches links.
+    pub(super) told: (u64, u64),
 }
 
 /// All links, each at a position that is its own until it is removed. A frame that came in knows the position
@@ -53,8 +61,20 @@ impl LinkTable {
         debug_assert!(!self.positions.contains_key(&id), "link {id} is added once");
         let is_watched = self.watches && class != LinkClass::Static;
         let liveness = is_watched.then(|| Liveness::new(id, LivenessConfig::default(), now));
-        let (proof, sent, received) = (None, Weight::ZERO, Weight::ZERO);
-        let entry = LinkEntry { id, class, endpoint, far, liveness, proof, sent, received };
+        let entry = LinkEntry {
+            id,
+            class,
+            endpoint,
+            far,
+            liveness,
+            proof: None,
+            loads: LoadCounter::default(),
+            sent: Weight::ZERO,
+            received: Weight::ZERO,
+            elsewhere: Vec::new(),
+            rest: None,
+            told: (0, 0),
+        };
         let position = self.vacancy();
         if position == self.entries.len() {
             self.entries.push(None);
@@ -118,6 +138,21 @@ impl LinkTable {
             }
         };
         self.ids.iter().filter_map(|id| self.find(*id)).map(status).collect()
+    }
+}
+
+impl LinkEntry {
+    /// Octets sent and received by this worker.
+    pub(super) fn carried_here(&self) -> (u64, u64) {
+        (self.sent.bytes, self.received.bytes)
+    }
+
+    /// Octets sent and received by all workers, as far as they have told.
+    pub(super) fn carried(&self) -> (u64, u64) {
+        let add = |(sent, received): (u64, u64), (more_sent, more_received): &(u64, u64)| {
+            (sent + more_sent, received + more_received)
+        };
+        self.elsewhere.iter().fold(self.carried_here(), add)
     }
 }
 

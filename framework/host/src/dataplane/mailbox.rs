@@ -13,12 +13,12 @@ use vreserve_core::drops::{DropCounters, DropReason};
 use vreserve_core::forward::ForwarderStats;
 use vreserve_core::ids::{Ingress, InterfaceId, LinkClass, LinkId, SwitchId};
 use vreserve_core::learn::LearnEvent;
-use vreserve_core::liveness::LinkHealth;
+use vreserve_core::liveness::{Degradation, LinkHealth};
 use vreserve_core::probe::ProofOutcome;
 use vreserve_core::rules::RuleSet;
 use vreserve_core::signal::Signal;
 use vreserve_core::switch::{SwitchOutcome, SwitchSpec};
-use vreserve_model::MacAddr;
+use vreserve_model::{BitsPerSecond, MacAddr};
 
 use crate::keys::PublicKey;
 
@@ -71,8 +71,20 @@ pub enum Command {
     Release(SwitchId),
     /// The new path of a cut-over is dead: go back to the old one.
     Abandon(SwitchId),
-    /// Proves a link by a burst of probes; the outcome comes as an event.
-    Prove(LinkId),
+    /// Proves that a link answers, carries full frames and delivers this rate (zero: whatever it does); the
+    /// outcome comes as an event.
+    Prove(LinkId, BitsPerSecond),
+    /// What another worker has sent and received over a link, ever, in octets.
+    Carried {
+        /// The worker.
+        worker: usize,
+        /// The link.
+        link: LinkId,
+        /// Octets sent.
+        sent: u64,
+        /// Octets received.
+        received: u64,
+    },
     /// Forgets a guest that is elsewhere now.
     ForgetGuest(MacAddr),
     /// Another worker has seen a local guest.
@@ -166,6 +178,8 @@ pub enum Event {
     Guest(LearnEvent),
     /// A link's health changed.
     Health(LinkId, LinkHealth),
+    /// A circuit that was proven is no longer worth its place, and why. It may rise again.
+    Degraded(LinkId, Degradation),
     /// A cut-over ended.
     CutoverEnded(SwitchId, SwitchOutcome),
     /// A link was proved, or not. None: there is no such link.
@@ -259,12 +273,12 @@ mod tests {
         assert!(mailbox.poll().is_none());
         let sending = std::thread::spawn(move || {
             for id in 0..10_000 {
-                sender.send(Command::Prove(LinkId(id)));
+                sender.send(Command::RemoveLink(LinkId(id)));
             }
         });
         let mut next = 0;
         while next < 10_000 {
-            if let Some(Command::Prove(id)) = mailbox.poll() {
+            if let Some(Command::RemoveLink(id)) = mailbox.poll() {
                 assert_eq!(id, LinkId(next));
                 next += 1;
             }

@@ -22,6 +22,7 @@ mod outbox;
 mod plane;
 pub mod pool;
 pub mod ports;
+mod proofs;
 mod readiness;
 mod signals;
 mod software;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use vreserve_core::probe::RateTerms;
 
 use super::mailbox::mailbox;
 use super::pool::SlotPool;
 use super::ports::{CapturePort, EndpointPort};
-use super::worker::{Place, Worker};
+use super::worker::{Habits, Place, Worker};
 use super::workers::{Events, Workers, events};
 use crate::clock::Clock;
 
@@ -23,6 +24,8 @@ pub struct DataPlaneConfig {
     pub seed: u64,
     /// How long a worker polls after a frame, at most, before it sleeps; zero sleeps at once.
     pub spin: Duration,
+    /// How the rate of a circuit is proven.
+    pub rate_terms: RateTerms,
 }
 
 /// What one worker has to itself.
@@ -49,7 +52,7 @@ impl DataPlane {
     /// # Errors
     /// If the system gives no thread or event descriptor.
     pub fn start(config: DataPlaneConfig) -> std::io::Result<(Self, Events)> {
-        let DataPlaneConfig { workers: configs, clock, seed, spin } = config;
+        let DataPlaneConfig { workers: configs, clock, seed, spin, rate_terms } = config;
         let (mut senders, mut mailboxes) = (Vec::new(), Vec::new());
         for _ in &configs {
             let (sender, mailbox) = mailbox()?;
@@ -64,7 +67,7 @@ impl DataPlane {
             let place = Place { index, workers: workers.clone(), mailbox, teller };
             let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
                 config.cpu.inspect(|cpu| pin(*cpu));
-                Worker::new(config, place, clock, seed, spin).run();
+                Worker::new(config, place, Habits { clock, seed, spin, rate_terms }).run();
             })?;
             plane.threads.push(thread);
         }

@@ -1,11 +1,11 @@
-//! Signals between nodes, as the worker handles them: probes and their answers, barriers and theirs.
+//! Signals between nodes, as the worker handles them: probes and loads and their answers, barriers and theirs.
+//! What a proof sends is in `proofs`.
 
 use vreserve_abi::Slot;
 use vreserve_core::drops::DropReason;
 use vreserve_core::forward::Verdict;
 use vreserve_core::ids::{Ingress, LinkClass, LinkId};
 use vreserve_core::liveness::{LinkHealth, Liveness};
-use vreserve_core::probe::{CircuitProof, ProofConfig};
 use vreserve_core::signal::{SIGNAL_LENGTH, Signal, SignalKind};
 use vreserve_model::Timestamp;
 
@@ -27,11 +27,14 @@ impl Worker {
             // All others are between the two ends of one link.
             _ if signal.link != link => self.drops.count(DropReason::BadSignal, 1),
             SignalKind::Probe => {
-                if let Some(answer) = signal.answer() {
+                if let Some(mut answer) = signal.answer() {
+                    // It wraps; whoever asks looks whether it has grown.
+                    answer.load.idle = self.idle as u32;
                     self.send_signal(link, &answer, length, now);
                 }
             }
-            SignalKind::ProbeReply | SignalKind::BarrierAck => {
+            SignalKind::Load => self.handle_load(link, &signal, length, now),
+            SignalKind::ProbeReply | SignalKind::BarrierAck | SignalKind::LoadReply => {
                 let asked = worker_of(signal.nonce);
                 if asked == self.index {
                     self.handle_answer(link, &signal, length, now);
@@ -46,6 +49,7 @@ impl Worker {
     pub(super) fn handle_answer(&mut self, link: LinkId, signal: &Signal, length: usize, now: Timestamp) {
         let is_known = match signal.kind {
             SignalKind::BarrierAck => self.cutovers.handle_ack(link, signal.nonce, now),
+            SignalKind::LoadReply => self.handle_load_reply(link, signal, length, now),
             _ => self.handle_probe_reply(link, signal, length, now),
         };
         if !is_known {
@@ -55,11 +59,23 @@ impl Worker {
 
     fn handle_probe_reply(&mut self, link: LinkId, signal: &Signal, length: usize, now: Timestamp) -> bool {
         let Some(entry) = self.links.find_mut(link) else { return false };
-        entry.proof.as_mut().is_some_and(|proof| proof.handle_reply(signal.nonce, signal.stamp, length, now))
-            || entry
-                .liveness
-                .as_mut()
-                .is_some_and(|liveness| liveness.handle_reply(signal.nonce, signal.stamp, now))
+        if let Some(proof) = &mut entry.proof
+            && proof.handle_reply(signal.nonce, signal.stamp, length, now)
+        {
+            // It may be what the proof has waited for.
+            self.timers_at = now;
+            return true;
+        }
+        let Some(liveness) = &mut entry.liveness else { return false };
+        let is_answer = liveness.handle_reply(signal.nonce, signal.stamp, now);
+        if is_answer {
+            let rest = (signal.load.idle, self.idle);
+            let before = entry.rest.replace(rest);
+            if before.is_some_and(|before| before.0 == rest.0 || before.1 == rest.1) {
+                liveness.handle_busy(now);
+            }
+        }
+        is_answer
     }
 
     /// A barrier goes the way of its pair's frames. Where that ends it is answered, over the circuit that it
@@ -79,7 +95,7 @@ impl Worker {
         }
     }
 
-    fn class_of(&self, link: LinkId) -> Option<LinkClass> {
+    pub(super) fn class_of(&self, link: LinkId) -> Option<LinkClass> {
         self.links.find(link).map(|entry| entry.class)
     }
 
@@ -104,31 +120,6 @@ impl Worker {
         self.queue_to_link(link, slot);
     }
 
-    pub(super) fn begin_proof(&mut self, link: LinkId, now: Timestamp) {
-        let full_length = self.full_length(link);
-        match self.links.find_mut(link) {
-            Some(entry) => {
-                entry.proof = Some(CircuitProof::new(link, ProofConfig::for_frames_of(full_length), now));
-            }
-            None => self.tell(Event::Proof(link, None)),
-        }
-    }
-
-    /// The largest frame that guests of this node can send: that is what a circuit must carry.
-    fn full_length(&mut self, link: LinkId) -> usize {
-        const ETHERNET: usize = 14;
-        const LEAST: usize = 1280 + ETHERNET;
-        let largest = self.captures.iter_mut().filter_map(|capture| {
-            capture.port.instance().map(|instance| instance.info().mtu as usize + ETHERNET)
-        });
-        let largest = largest.max().unwrap_or(LEAST);
-        let endpoint = self.links.find(link).map(|entry| entry.endpoint);
-        let carried = endpoint
-            .and_then(|index| self.endpoints[index].port.instance())
-            .map_or(usize::MAX, |instance| instance.info().mtu as usize);
-        largest.min(carried).max(SIGNAL_LENGTH)
-    }
-
     pub(super) fn poll_probes(&mut self, now: Timestamp) {
         for index in 0..self.links.ids().len() {
             let id = self.links.ids()[index];
@@ -139,44 +130,36 @@ impl Worker {
 
     fn poll_liveness(&mut self, id: LinkId, now: Timestamp) {
         let nonces = &mut self.nonces;
-        let Some(liveness) = self.links.find_mut(id).and_then(|entry| entry.liveness.as_mut()) else {
-            return;
-        };
-        let probe =
-            if liveness.poll_at() <= now { liveness.poll_probe(now, || nonces.fresh()) } else { None };
+        let Some(entry) = self.links.find_mut(id) else { return };
+        let (sent, received) = entry.carried();
+        let Some(liveness) = &mut entry.liveness else { return };
+        let is_due = liveness.poll_at() <= now;
+        if is_due {
+            liveness.handle_carried(now, sent, received);
+        }
+        let probe = if is_due { liveness.poll_probe(now, || nonces.fresh()) } else { None };
         let change = liveness.poll_change(now);
+        let degradation = liveness.degradation(now);
         if let Some(probe) = probe {
             self.send_signal(id, &probe, SIGNAL_LENGTH, now);
         }
-        if let Some(health) = change {
-            debug_assert_ne!(health, LinkHealth::Unknown, "health never becomes unknown");
-            self.tell(Event::Health(id, health));
+        match (change, degradation) {
+            (Some(LinkHealth::Degraded), Some(why)) => self.tell(Event::Degraded(id, why)),
+            (Some(health), _) => {
+                debug_assert_ne!(health, LinkHealth::Unknown, "health never becomes unknown");
+                self.tell(Event::Health(id, health));
+            }
+            (None, _) => {}
         }
     }
 
-    fn poll_proof(&mut self, id: LinkId, now: Timestamp) {
-        let nonces = &mut self.nonces;
-        let Some(entry) = self.links.find_mut(id) else { return };
-        let Some(proof) = entry.proof.as_mut() else { return };
-        let probe = if proof.poll_at() <= now { proof.poll_probe(now, || nonces.fresh()) } else { None };
-        let outcome = proof.outcome(now);
-        if outcome.is_some() {
-            entry.proof = None;
-        }
-        if let Some(probe) = probe {
-            self.send_signal(id, &probe.signal, probe.length, now);
-        }
-        if let Some(outcome) = outcome {
-            self.tell(Event::Proof(id, Some(outcome)));
-        }
-    }
-
-    pub(super) fn next_probe(&self) -> Option<Timestamp> {
+    pub(super) fn next_probe(&self, now: Timestamp) -> Option<Timestamp> {
         let entries = self.links.ids().iter().filter_map(|id| self.links.find(*id));
         entries
             .flat_map(|entry| {
                 let liveness = entry.liveness.as_ref().map(Liveness::poll_at);
-                liveness.into_iter().chain(entry.proof.as_ref().map(CircuitProof::poll_at))
+                let proof = entry.proof.as_ref().map(|proof| proof.poll_at(now));
+                liveness.into_iter().chain(proof)
             })
             .min()
     }

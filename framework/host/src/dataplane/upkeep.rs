@@ -26,10 +26,11 @@ impl Worker {
         }
         if now >= self.timers_at {
             self.poll_timers(now);
-            self.timers_at = self.next_timer();
+            self.timers_at = self.next_timer(now);
         }
         if now >= self.beat_at {
             self.readiness.ask_all();
+            self.tell_carried();
             self.beat_at = now + BEAT;
         }
     }
@@ -50,10 +51,10 @@ impl Worker {
         self.flush(now);
     }
 
-    fn next_timer(&self) -> Timestamp {
+    fn next_timer(&self, now: Timestamp) -> Timestamp {
         let ports = self.captures.iter().filter_map(|port| port.port.poll_at());
         let endpoints = self.endpoints.iter().filter_map(|port| port.port.poll_at());
-        ports.chain(endpoints).chain(self.next_probe()).min().unwrap_or(Timestamp(u64::MAX))
+        ports.chain(endpoints).chain(self.next_probe(now)).min().unwrap_or(Timestamp(u64::MAX))
     }
 
     /// When something is due even if nothing comes.

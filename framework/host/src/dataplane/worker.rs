@@ -12,6 +12,7 @@ use vreserve_core::counters::Weight;
 use vreserve_core::drops::{DropCounters, DropReason};
 use vreserve_core::forward::{Forwarder, ForwarderConfig};
 use vreserve_core::ids::Ingress;
+use vreserve_core::probe::RateTerms;
 use vreserve_model::Timestamp;
 
 use super::cutover::Cutovers;
@@ -49,6 +50,15 @@ pub(super) struct Place {
     pub(super) teller: Teller,
 }
 
+/// What all workers have alike.
+#[derive(Clone, Copy)]
+pub(super) struct Habits {
+    pub(super) clock: Clock,
+    pub(super) seed: u64,
+    pub(super) spin: Duration,
+    pub(super) rate_terms: RateTerms,
+}
+
 pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) workers: Workers,
@@ -76,8 +86,11 @@ pub(super) struct Worker {
     pub(super) teller: Teller,
     pub(super) readiness: Readiness,
     spin: Spin,
+    pub(super) rate_terms: RateTerms,
     /// Turns since all ports were looked at.
     unlooked: u32,
+    /// How often no port had anything left, ever: while it does not grow, frames wait for this worker.
+    pub(super) idle: u64,
     /// When the next probe or reopening is due.
     pub(super) timers_at: Timestamp,
     /// When every port is asked, ready or not.
@@ -100,7 +113,8 @@ fn secret_of(seed: u64, worker: usize) -> u64 {
 }
 
 impl Worker {
-    pub(super) fn new(config: WorkerConfig, place: Place, clock: Clock, seed: u64, spin: Duration) -> Self {
+    pub(super) fn new(config: WorkerConfig, place: Place, habits: Habits) -> Self {
+        let Habits { clock, seed, spin, rate_terms } = habits;
         let WorkerConfig { pool, captures, endpoints, .. } = config;
         let Place { index, workers, mailbox, teller } = place;
         let ports = captures.len() + endpoints.len();
@@ -128,7 +142,9 @@ impl Worker {
             workers,
             readiness: Readiness::new(ports),
             spin: Spin::new(spin),
+            rate_terms,
             unlooked: 0,
+            idle: 0,
             timers_at: Timestamp::ZERO,
             beat_at: Timestamp::ZERO,
         }
@@ -264,7 +280,11 @@ impl Worker {
                 return;
             }
             self.readiness.poll();
-        } else if self.spin.is_on(now) && now < self.wake_at() {
+            self.unlooked = 0;
+            return;
+        }
+        self.idle += 1;
+        if self.spin.is_on(now) && now < self.wake_at() {
             self.readiness.poll();
             if !self.readiness.is_any_due() {
                 // A guest that waits for this core goes first.

@@ -14,7 +14,7 @@ use vreserve_core::learn::LearnEvent;
 use vreserve_core::rules::RuleSet;
 use vreserve_core::signal::Signal;
 use vreserve_core::switch::{SwitchEnd, SwitchOutcome};
-use vreserve_model::MacAddr;
+use vreserve_model::{BitsPerSecond, MacAddr};
 
 use super::mailbox::{Collected, Command, CutoverSpec, Event, LinkSpec, MailboxSender};
 
@@ -76,9 +76,14 @@ impl Workers {
         self.tell_all(|| Command::Abandon(switch));
     }
 
-    /// Proves a link by a burst of probes; the outcome comes as an event.
-    pub fn prove(&self, link: LinkId) {
-        self.mailboxes[PROBER].send(Command::Prove(link));
+    /// Proves a link at this rate, zero if none is known; the outcome comes as an event.
+    pub fn prove(&self, link: LinkId, rate: BitsPerSecond) {
+        self.mailboxes[PROBER].send(Command::Prove(link, rate));
+    }
+
+    /// Tells the worker that watches links what another has carried over one.
+    pub(super) fn tell_carried(&self, worker: usize, link: LinkId, sent: u64, received: u64) {
+        self.mailboxes[PROBER].send(Command::Carried { worker, link, sent, received });
     }
 
     /// Forgets a guest that is elsewhere now.

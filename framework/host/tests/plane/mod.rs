@@ -18,6 +18,7 @@ use vreserve::dataplane::{
 use vreserve::plugin::InstanceError;
 use vreserve_abi::Slot;
 use vreserve_core::ids::{InterfaceId, LinkClass, LinkId};
+use vreserve_core::probe::RateTerms;
 use vreserve_model::{Failure, MacAddr};
 use vreserve_sdk::{EndpointInfo, InterfaceInfo};
 
@@ -165,7 +166,8 @@ pub(crate) fn start(ports: Vec<(Box<dyn Interface>, Box<dyn Endpoint>)>) -> (Dat
     };
     let workers = ports.into_iter().map(worker).collect();
     let spin = Duration::from_micros(50);
-    DataPlane::start(DataPlaneConfig { workers, clock: Clock::start(), seed: 7, spin }).unwrap()
+    let (clock, rate_terms) = (Clock::start(), RateTerms::default());
+    DataPlane::start(DataPlaneConfig { workers, clock, seed: 7, spin, rate_terms }).unwrap()
 }
 
 /// Adds a link over the one endpoint.

@@ -1,4 +1,5 @@
 //! A small host around the plugin's tables, and fake clients to put under it.
+#![allow(dead_code, reason = "each test uses its part")]
 #![allow(unsafe_code, reason = "the tables are C functions; this is their caller")]
 
 use std::fs;

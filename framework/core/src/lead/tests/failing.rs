@@ -106,6 +106,26 @@ fn a_link_that_dies_puts_its_pairs_on_the_star_before_anything_is_repaired() {
 }
 
 #[test]
+fn a_degraded_circuit_is_given_up_as_a_dead_one_is_and_says_why() {
+    let mut world = World::new(2);
+    world.want(&[(1, 2)]);
+    let link = world.only().circuit.link();
+    world.auto.cancel = false;
+    let now = world.now;
+    world.lead.handle_link_degraded(now, "n9", link, "not its end");
+    assert_eq!(world.phases(), [Phase::Carrying]);
+    world.lead.handle_link_degraded(now, "n1", link, "9 of its last 40 probes were lost");
+    world.run();
+    assert!(world.pairs_at("n1").is_empty() && world.pairs_at("n2").is_empty());
+    assert_eq!(world.cancels.len(), 1);
+    let failure = world.only().last_failure.unwrap();
+    assert_eq!(failure, "the link is degraded at n1: 9 of its last 40 probes were lost");
+    world.answer_cancel(Ok(()));
+    world.pass(10 * SECOND);
+    assert_ne!(world.only().circuit.link(), link, "another one");
+}
+
+#[test]
 fn a_circuit_that_keeps_dying_young_backs_off_longer_and_one_that_held_starts_anew() {
     let mut world = World::new(2);
     world.want(&[(1, 2)]);

@@ -72,6 +72,9 @@ impl Running {
                 }
             }
             UpMessage::LinkState { link, up } => lead.handle_link_state(now, node, link, up),
+            UpMessage::LinkDegraded { link, reason } => {
+                lead.handle_link_degraded(now, node, link, &reason);
+            }
         }
     }
 
