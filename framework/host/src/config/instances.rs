@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::faults::faults;
 use super::node::KEY_HINT;
 use super::read::{check_name, name, one_of, refuse_on_node, wait};
 use super::section::{Entry, Section, refuse_duplicates};
@@ -18,7 +19,7 @@ pub(super) fn host_keys(kind: PluginKind) -> &'static [&'static str] {
         PluginKind::Capture | PluginKind::Adapt => &["use", "path", "required", "sha256"],
         PluginKind::Link => &["use", "path", "required", "sha256", "network", "advertise"],
         PluginKind::Infer => &["use", "path", "required", "sha256", "report_interval"],
-        PluginKind::Reserve => &["use", "path", "required", "sha256", "network"],
+        PluginKind::Reserve => &["use", "path", "required", "sha256", "network", "wrap", "faults"],
     }
 }
 
@@ -82,8 +83,10 @@ pub(super) fn reserves(root: &mut Section<'_>, is_proxy: Option<bool>) -> Vec<Re
         }
         let entry = section.required("network", "name the network that it reserves on");
         let network = entry.and_then(|entry| network(entry, &mut networks));
+        let faults = faults(&mut section);
         let instance = instance(PluginKind::Reserve, given, section);
-        reserves.extend(instance.zip(network).map(|(instance, network)| ReserveConfig { instance, network }));
+        let whole = instance.zip(network);
+        reserves.extend(whole.map(|(instance, network)| ReserveConfig { instance, network, faults }));
     }
     refuse_duplicates("network", networks.iter().map(|(network, entry)| (network, entry)));
     reserves

@@ -4,6 +4,7 @@
 //! file by [`Config::plugin_error`].
 
 mod error;
+mod faults;
 mod instances;
 mod json;
 mod load;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keys::PublicKey;
-use crate::plugin::PluginKind;
+use crate::plugin::{FaultPlan, PluginKind};
 
 /// One node's configuration, complete and consistent in itself.
 ///
@@ -163,6 +163,8 @@ pub struct ReserveConfig {
     pub instance: Instance,
     /// `network`: the network it reserves on.
     pub network: String,
+    /// `faults`, with `wrap = "faults"`: what is injected into its calls on purpose; nothing unless given.
+    pub faults: Option<FaultPlan>,
 }
 
 /// `[[static_link]]`: a link to a device outside the overlay.
