@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  mixed                      backlog counters mix pair sample tables track traffic ─▶ findings
-//!  switch, kill, silence      reservation: scene, frames, provider, the daemon's API
+//!  switch, kill, silence,     reservation: scene, frames, provider, the daemon's API
+//!  reserve-faults
 //!                                              all ─▶ check ─▶ record ─▶ JSON, page
 //! ```
 
@@ -18,6 +19,7 @@ mod page;
 mod pair;
 mod record;
 mod reservation;
+mod reserve_faults;
 mod sample;
 mod silence;
 mod switch;
@@ -49,6 +51,9 @@ enum Campaign {
     Kill(kill::Arguments),
     /// A circuit that carries traffic drops everything without a word: noticed, and the pair back on the star.
     Silence(silence::Arguments),
+    /// Every fault that can be injected between the lead and a provider: nothing leaked, doubled or lost, and nobody
+    /// else feels it.
+    ReserveFaults(reserve_faults::Arguments),
 }
 
 /// Runs a campaign, shows what it found, writes it down.
@@ -65,6 +70,7 @@ pub(crate) fn campaign(arguments: &Arguments) -> anyhow::Result<()> {
         Campaign::Switch(arguments) => switch::run(arguments),
         Campaign::Kill(arguments) => kill::run(arguments),
         Campaign::Silence(arguments) => silence::run(arguments),
+        Campaign::ReserveFaults(arguments) => reserve_faults::run(arguments),
     }
 }
 

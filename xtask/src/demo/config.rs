@@ -65,6 +65,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) odin_socket: &'a Path,
     pub(crate) time_scale: f64,
     pub(crate) dials: &'a Dials,
+    /// Further keys of each reservation instance.
+    pub(crate) reserve: &'a str,
 }
 
 impl Surroundings<'_> {
@@ -128,13 +130,14 @@ impl Surroundings<'_> {
         let name = &network.name;
         format!(
             "\n[reserve.{name}]\nuse = \"reserve-odin\"\nnetwork = \"{name}\"\nclient = {}\nserver = {}\n\
-             lambdas = {}\nrate = \"{}\"\nsetup_time = {:.3}\nteardown_time = {:.3}\n",
+             lambdas = {}\nrate = \"{}\"\nsetup_time = {:.3}\nteardown_time = {:.3}\n{}",
             quoted(self.oclient),
             quoted(self.odin_socket),
             network.lambdas,
             network.rate,
             SETUP_SECONDS * self.time_scale,
             TEARDOWN_SECONDS * self.time_scale,
+            self.reserve,
         )
     }
 }
@@ -175,6 +178,7 @@ mod tests {
             odin_socket: Path::new("/run/odin.sock"),
             time_scale: 0.1,
             dials: &Dials::DEMO,
+            reserve: "",
         };
         let text = surroundings.config_of(lab.host(name).unwrap(), Path::new("/run/x.sock"));
         text.parse().unwrap()

@@ -191,6 +191,7 @@ impl Stage {
             odin_socket: &self.socket(ODIN),
             time_scale,
             dials: &Dials::DEMO,
+            reserve: "",
         };
         for host in &spec.hosts {
             let file = nodes.join(format!("{}.toml", host.name));

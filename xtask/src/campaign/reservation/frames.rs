@@ -116,6 +116,11 @@ impl Frames {
         [0, 1].map(|way| self.log(way).tally(from.0[way]..to.0[way], now))
     }
 
+    /// How long the frames between two marks took that came, whatever the direction, in microseconds.
+    pub(in super::super) fn latencies(&self, from: Mark, to: Mark) -> Vec<u32> {
+        (0..2).flat_map(|way| self.log(way).latencies(from.0[way]..to.0[way])).collect()
+    }
+
     /// When frames came in both directions that were sent at `from` or later, in microseconds since the Unix epoch:
     /// the later of the two.
     pub(in super::super) fn first_sent_since(&self, from: u64) -> Option<u64> {

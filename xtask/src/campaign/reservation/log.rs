@@ -103,6 +103,14 @@ impl Log {
         tally
     }
 
+    /// How long each frame of these numbers was under way that came, in microseconds.
+    pub(super) fn latencies(&self, numbers: Range<u64>) -> Vec<u32> {
+        let from = self.sent_at(numbers.start.max(self.first)).unwrap_or(u64::MAX);
+        let meant = self.arrivals_since(from).filter(|one| numbers.contains(&one.number));
+        let took = meant.filter_map(|one| Some(one.at.saturating_sub(self.sent_at(one.number)?)));
+        took.map(|us| u32::try_from(us).unwrap_or(u32::MAX)).collect()
+    }
+
     /// Forgets what was sent before this number.
     pub(super) fn forget(&mut self, before: u64) {
         let count = usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX);
@@ -173,6 +181,11 @@ mod tests {
         let log = log(6, &[(0, 100), (1, 3500), (4, 4200)]);
         assert_eq!(log.first_sent_since(2500), Some(4200), "what was sent before comes late");
         assert_eq!(log.first_sent_since(4500), None);
+    }
+
+    #[test]
+    fn frames_that_came_tell_how_long_they_took() {
+        assert_eq!(log(4, &[(0, 100), (2, 2300), (3, 3050)]).latencies(1..4), [300, 50]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) use frames::{Frames, Mark, Size};
 pub(super) use log::Tally;
 pub(super) use outcome::{Campaign, Findings, spread};
 pub(super) use provider::{Backend, Circuit, Provider, doubled};
-pub(super) use scene::{Guests, LEAD, Scene};
+pub(super) use scene::{DIALS, Guests, LEAD, Scene, Trim};
 pub(super) use stream::{Stream, Streamed};
 
 /// What every campaign about reservations can be told.

@@ -1,6 +1,7 @@
 //! The lab, the provider and a daemon per host, each a process that can be killed and started again. Everything that is
 //! set up here is taken down here, also when the campaign fails half way.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ const FIRST_FRAMES: usize = 100;
 
 /// Demand is known after some 60 ms and its end after 150 ms. Large frames and the TCP stream are over the mark; small
 /// frames and the TCP stream are under the lower one.
-const DIALS: Dials = Dials {
+pub(in super::super) const DIALS: Dials = Dials {
     report_interval: "20ms",
     window: "100ms",
     hold: "100ms",
@@ -50,6 +51,15 @@ pub(in super::super) struct Scene<'a> {
     built: &'a Artifacts,
     provider: Provider,
     time_scale: f64,
+    trim: Trim,
+}
+
+/// What a scene has that others do not.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Trim {
+    pub(in super::super) dials: Dials,
+    /// Whether faults are injected into the lead's calls to the provider: those of which [`Scene::faults`] tells.
+    pub(in super::super) is_faulty: bool,
 }
 
 /// Two guests on different hosts.
@@ -72,6 +82,22 @@ impl<'a> Scene<'a> {
         time_scale: f64,
         hosts: usize,
     ) -> anyhow::Result<Self> {
+        let trim = Trim { dials: DIALS, is_faulty: false };
+        Self::set_trimmed(name, built, backend, time_scale, hosts, trim)
+    }
+
+    /// As [`Scene::set`], with more to it.
+    ///
+    /// # Errors
+    /// As [`Scene::set`].
+    pub(in super::super) fn set_trimmed(
+        name: &str,
+        built: &'a Artifacts,
+        backend: Backend,
+        time_scale: f64,
+        hosts: usize,
+        trim: Trim,
+    ) -> anyhow::Result<Self> {
         let place = Place::take(name, built)?;
         lab::down(name)?;
         let mut spec = LabSpec::load(&run::root().join("testbed/labs/demo.toml"))?.named(name)?;
@@ -83,7 +109,7 @@ impl<'a> Scene<'a> {
         let socket = lab.runtime_directory().join("provider.sock");
         let provider = Provider::new(backend, &network, socket);
         let processes = Processes::default();
-        let mut scene = Self { processes, lab: Some(lab), place, built, provider, time_scale };
+        let mut scene = Self { processes, lab: Some(lab), place, built, provider, time_scale, trim };
         scene.acquaint()?;
         scene.write_configs()?;
         scene.start_provider()?;
@@ -107,6 +133,11 @@ impl<'a> Scene<'a> {
     /// The control API of a node.
     pub(in super::super) fn api(&self, node: &str) -> Api {
         Api { socket: self.lab().runtime_directory().join(format!("{node}.sock")) }
+    }
+
+    /// The file that says which faults are injected; none are while it is not there.
+    pub(in super::super) fn faults(&self) -> PathBuf {
+        self.lab().runtime_directory().join("faults.toml")
     }
 
     /// What the lead says it holds.
@@ -239,6 +270,7 @@ impl<'a> Scene<'a> {
         };
         let spec = self.lab().spec();
         let keys = spec.hosts.iter().map(|host| keygen(&host.name)).collect::<Result<Vec<_>, _>>()?;
+        let wrap = || format!("wrap = \"faults\"\nfaults = {{ file = {:?} }}\n", self.faults());
         let surroundings = Surroundings {
             lab: spec,
             nodes: &nodes,
@@ -247,7 +279,8 @@ impl<'a> Scene<'a> {
             oclient: self.built.program("oclient")?,
             odin_socket: self.provider.socket(),
             time_scale: self.time_scale,
-            dials: &DIALS,
+            dials: &self.trim.dials,
+            reserve: &if self.trim.is_faulty { wrap() } else { String::new() },
         };
         for host in &spec.hosts {
             let file = nodes.join(format!("{}.toml", host.name));
