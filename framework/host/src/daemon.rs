@@ -4,6 +4,7 @@
 mod epoch;
 mod ports;
 mod start;
+mod wrapping;
 
 use std::sync::Arc;
 use std::time::Duration;

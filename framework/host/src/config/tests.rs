@@ -448,47 +448,47 @@ fn a_wrong_fault_names_its_place() {
     for (keys, expected) in [
         (
             "faults = { hang = 1 }",
-            r#"node.toml:28:1: [reserve.omninet] faults: nothing injects these; add wrap = "faults" to the instance"#,
+            r#"node.toml:30:1: [reserve.omninet] faults: nothing injects these; add wrap = "faults" to the instance"#,
         ),
         (
             "wrap = \"faults\"",
-            "node.toml:28:1: [reserve.omninet] wrap: no faults to inject; add a table `faults` to the instance, such as faults = { hang = 0.1 }",
+            "node.toml:30:1: [reserve.omninet] wrap: no faults to inject; add a table `faults` to the instance, such as faults = { hang = 0.1 }",
         ),
         (
             "wrap = \"tracing\"",
-            r#"node.toml:28:1: [reserve.omninet] wrap: there is no wrapper "tracing"; the only wrapper is "faults""#,
+            r#"node.toml:30:1: [reserve.omninet] wrap: there is no wrapper "tracing"; the only wrapper is "faults""#,
         ),
         (
             "wrap = \"faults\"\n[reserve.omninet.faults]\nhnag = 1",
-            r#"node.toml:30:1: [reserve.omninet.faults] hnag: unknown key; did you mean "hang"?"#,
+            r#"node.toml:32:1: [reserve.omninet.faults] hnag: unknown key; did you mean "hang"?"#,
         ),
         (
             "wrap = \"faults\"\n[reserve.omninet.faults]\nhang = 1.5",
-            "node.toml:30:1: [reserve.omninet.faults] hang: expected a number from 0 to 1, found a float; write it without quotes, such as 0.1",
+            "node.toml:32:1: [reserve.omninet.faults] hang: expected a number from 0 to 1, found a float; write it without quotes, such as 0.1",
         ),
         (
             "wrap = \"faults\"\nfaults = { hang = { verb = [\"submit\"], calls = [1] } }",
-            r#"node.toml:29:21: [reserve.omninet] faults.hang.verb: unknown key; did you mean "verbs"?"#,
+            r#"node.toml:31:21: [reserve.omninet] faults.hang.verb: unknown key; did you mean "verbs"?"#,
         ),
         (
             "wrap = \"faults\"\nfaults = { hang = { verbs = [\"sumbit\"], calls = [1] } }",
-            r#"node.toml:29:30: [reserve.omninet] faults.hang.verbs[0]: "sumbit" is not a verb; did you mean "submit"?"#,
+            r#"node.toml:31:30: [reserve.omninet] faults.hang.verbs[0]: "sumbit" is not a verb; did you mean "submit"?"#,
         ),
         (
             "wrap = \"faults\"\nfaults = { black_hole = { verbs = [\"find\"], chance = 1 } }",
-            r#"node.toml:29:36: [reserve.omninet] faults.black_hole.verbs[0]: black_hole cannot hit find; it can hit "submit", "activate""#,
+            r#"node.toml:31:36: [reserve.omninet] faults.black_hole.verbs[0]: black_hole cannot hit find; it can hit "submit", "activate""#,
         ),
         (
             "wrap = \"faults\"\nfaults = { hang = {} }",
-            "node.toml:29:12: [reserve.omninet] faults.hang: neither chance nor calls; write a probability, such as 0.1, or { calls = [1, 4], verbs = [\"submit\"] }",
+            "node.toml:31:12: [reserve.omninet] faults.hang: neither chance nor calls; write a probability, such as 0.1, or { calls = [1, 4], verbs = [\"submit\"] }",
         ),
         (
             "wrap = \"faults\"\nfaults = { hang = { calls = [0] } }",
-            "node.toml:29:30: [reserve.omninet] faults.hang.calls[0]: 0 is out of range; write a number from 1 to 9223372036854775807, without quotes",
+            "node.toml:31:30: [reserve.omninet] faults.hang.calls[0]: 0 is out of range; write a number from 1 to 9223372036854775807, without quotes",
         ),
         (
             "wrap = \"faults\"\nfaults = { hang = { calls = [1], time = \"1s\" } }",
-            r#"node.toml:29:34: [reserve.omninet] faults.hang.time: unknown key; known keys: "chance", "calls", "verbs""#,
+            r#"node.toml:31:34: [reserve.omninet] faults.hang.time: unknown key; known keys: "chance", "calls", "verbs""#,
         ),
     ] {
         let errors = errors(&with_reserve_keys(keys));

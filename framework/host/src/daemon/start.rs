@@ -14,7 +14,8 @@ use vreserve_core::lead::{Attachment, NodeDescription, NodeRole};
 use vreserve_model::{Failure, FailureKind};
 
 use super::ports;
-use crate::config::{Config, ConfigErrors, Instance, Pin, ReserveConfig, Role, did_you_mean};
+use super::wrapping::wrapped;
+use crate::config::{Config, ConfigErrors, Instance, Pin, Role, did_you_mean};
 use crate::control::events::EventLog;
 use crate::control::revive::Revived;
 use crate::dataplane::ports::{Endpoint, Interface, Port};
@@ -22,8 +23,8 @@ use crate::dataplane::{CapturePort, LinkSpec, WorkerConfig};
 use crate::keys::KeyPair;
 use crate::loader::{LoadError, Registry, StartError};
 use crate::plugin::{
-    AdaptInstance, Backend, CaptureInstance, FaultyBackend, HostServices, InferInstance, InstanceHost,
-    LinkInstance, PluginKind, PoolRegion,
+    AdaptInstance, Backend, CaptureInstance, HostServices, InferInstance, LinkInstance, PluginKind,
+    PoolRegion,
 };
 
 /// Identities of static links: a lead's begin above 2^32, its epoch being at least 1.
@@ -212,7 +213,7 @@ impl Opener<'_> {
             let reason = opened.as_ref().err().map(ToString::to_string);
             match self.open(instance, opened)? {
                 Some(backend) => {
-                    let backend = self.wrapped(reserve, Arc::new(backend), &host);
+                    let backend = wrapped(self.registry, reserve, Arc::new(backend), &host, deadline);
                     backends.insert(reserve.network.clone(), backend);
                 }
                 None => {
@@ -221,21 +222,6 @@ impl Opener<'_> {
             }
         }
         Ok(LeadParts { infer: self.infer()?, adapt, backends, failed_backends })
-    }
-}
-
-impl Opener<'_> {
-    /// The backend as the lead gets it: with faults where the configuration asks for them.
-    fn wrapped(
-        &self,
-        reserve: &ReserveConfig,
-        backend: Arc<dyn Backend>,
-        host: &InstanceHost,
-    ) -> Arc<dyn Backend> {
-        let Some(plan) = &reserve.faults else { return backend };
-        self.registry.note(&reserve.instance, format!("INJECTS FAULTS on purpose: {}", plan.summary()));
-        let deadline = self.config.lead.reserve_timeout;
-        Arc::new(FaultyBackend::wrap(backend, plan.clone(), &reserve.instance.name, deadline, host))
     }
 }
 
