@@ -7,6 +7,7 @@ mod places;
 mod ports;
 mod reload;
 mod start;
+mod wrapping;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -116,10 +116,14 @@ pub(super) fn status(status: &Value) -> String {
                 failed => ("failed".to_owned(), cell(&failed["failed"])),
             };
             let instance = format!("{}.{}", cell(&plugin["kind"]), cell(&plugin["instance"]));
+            let note = plugin["note"].as_str().unwrap_or_default().to_owned();
+            let reason =
+                [reason, note].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
             vec![instance, cell(&plugin["plugin"]), cell(&plugin["version"]), state, reason]
         })
         .collect();
-    let _ = write!(text, "\n{}", table(&["INSTANCE", "PLUGIN", "VERSION", "STATE", "REASON"], &plugins));
+    let _ =
+        write!(text, "\n{}", table(&["INSTANCE", "PLUGIN", "VERSION", "STATE", "REASON OR NOTE"], &plugins));
     let ports: Vec<Vec<String>> = status["ports"]
         .as_array()
         .into_iter()

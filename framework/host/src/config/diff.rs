@@ -91,7 +91,7 @@ fn changes(running: &Config, wanted: &Config) -> Vec<Change> {
     for reserve in &wanted.reserves {
         match of_network(&reserve.network) {
             None => changes.push(Change::OpenBackend(reserve.clone())),
-            Some(old) if old.instance != reserve.instance => {
+            Some(old) if old.instance != reserve.instance || old.faults != reserve.faults => {
                 changes.push(Change::ReplaceBackend(reserve.clone()))
             }
             Some(_) => {}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use vreserve_core::lead::Budget;
 
+use super::faults::faults;
 use super::node::KEY_HINT;
 use super::read::{check_name, name, one_of, refuse_on_node, wait};
 use super::section::{Entry, Section, refuse_duplicates};
@@ -22,7 +23,9 @@ pub(super) fn host_keys(kind: PluginKind) -> &'static [&'static str] {
         PluginKind::Capture | PluginKind::Adapt => &["use", "path", "required", "sha256"],
         PluginKind::Link => &["use", "path", "required", "sha256", "network", "advertise"],
         PluginKind::Infer => &["use", "path", "required", "sha256", "report_interval"],
-        PluginKind::Reserve => &["use", "path", "required", "sha256", "network", "max_circuits", "max_rate"],
+        PluginKind::Reserve => {
+            &["use", "path", "required", "sha256", "network", "max_circuits", "max_rate", "wrap", "faults"]
+        }
     }
 }
 
@@ -86,10 +89,11 @@ pub(super) fn reserves(root: &mut Section<'_>, is_proxy: Option<bool>) -> Vec<Re
         }
         let entry = section.required("network", "name the network that it reserves on");
         let network = entry.and_then(|entry| network(entry, &mut networks));
-        let budget = budget(&mut section);
+        let (budget, faults) = (budget(&mut section), faults(&mut section));
         let instance = instance(PluginKind::Reserve, given, section);
         let whole = instance.zip(network);
-        reserves.extend(whole.map(|(instance, network)| ReserveConfig { instance, network, budget }));
+        let reserve = |(instance, network)| ReserveConfig { instance, network, budget, faults };
+        reserves.extend(whole.map(reserve));
     }
     refuse_duplicates("network", networks.iter().map(|(network, entry)| (network, entry)));
     reserves

@@ -9,9 +9,10 @@ use toml::de::DeTable;
 
 use super::error::{ConfigError, ConfigErrors, Location, unreadable};
 use super::node::default_socket;
-use super::read;
 use super::section::{Notes, Section};
 use super::types::{Config, Source};
+use super::{faults, read};
+use crate::plugin::FaultPlan;
 
 /// Longest configuration in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -49,19 +50,37 @@ impl Config {
     /// # Errors
     /// As for `load`.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigErrors> {
-        let source = Source { file: file.to_owned(), text: text.into() };
-        let (document, syntax) = DeTable::parse_recoverable(&source.text);
-        if let Some(errors) =
-            ConfigErrors::of(syntax.iter().map(|error| wrong_syntax(&source, error)).collect())
-        {
-            return Err(errors);
-        }
-        let notes = Notes { source: &source, errors: RefCell::new(Vec::new()) };
-        let config = read::config(&notes, Section::root(&notes, document.get_ref()));
-        match ConfigErrors::of(notes.errors.take()) {
-            Some(errors) => Err(errors),
-            None => Ok(config.expect("whatever is left out has been noted")),
-        }
+        read_with(file, text, read::config)
+    }
+}
+
+impl FaultPlan {
+    /// Reads `text`, the content of `file`: the keys of a `[reserve.<instance>.faults]` table.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigErrors> {
+        read_with(file, text, |_, root| faults::plan(root))
+    }
+}
+
+/// Reads `text`, the content of `file`, with `read`, which notes what is wrong wherever it gives nothing.
+fn read_with<T>(
+    file: &Path,
+    text: &str,
+    read: impl for<'a> FnOnce(&'a Notes<'a>, Section<'a>) -> Option<T>,
+) -> Result<T, ConfigErrors> {
+    let source = Source { file: file.to_owned(), text: text.into() };
+    let (document, syntax) = DeTable::parse_recoverable(&source.text);
+    if let Some(errors) = ConfigErrors::of(syntax.iter().map(|error| wrong_syntax(&source, error)).collect())
+    {
+        return Err(errors);
+    }
+    let notes = Notes { source: &source, errors: RefCell::new(Vec::new()) };
+    let value = read(&notes, Section::root(&notes, document.get_ref()));
+    match ConfigErrors::of(notes.errors.take()) {
+        Some(errors) => Err(errors),
+        None => Ok(value.expect("whatever is left out has been noted")),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod diff;
 mod error;
+mod faults;
 mod instances;
 mod json;
 mod load;

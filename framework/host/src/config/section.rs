@@ -123,7 +123,7 @@ impl<'a> Section<'a> {
         for (name, entry) in self.entries().filter(|(name, _)| !self.known.contains(&name.as_str())) {
             let near = did_you_mean(&name, self.known.iter().copied());
             let suggestion = near.unwrap_or_else(|| format!("known keys: {}", quoted_list(&self.known)));
-            let is_table = self.header.is_empty() && (entry.value.get_ref().is_table() || entry.is_tables());
+            let is_table = self.header.is_empty() && (entry.is_table() || entry.is_tables());
             let (subject, what) =
                 if is_table { (format!("[{name}]"), "table") } else { (entry.subject(), "key") };
             self.notes.note(entry.at, subject, format!("unknown {what}"), Some(suggestion));
@@ -191,6 +191,24 @@ impl<'a> Entry<'a> {
             _ => {}
         }
         number
+    }
+
+    /// A number from 0 to 1, in millionths.
+    pub(super) fn millionths(&self) -> Option<u32> {
+        let number = match self.value.get_ref() {
+            DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number: &f64| (0.0..=1.0).contains(number));
+        if number.is_none() {
+            self.expected("a number from 0 to 1", "write it without quotes, such as 0.1");
+        }
+        number.map(|number| (number * 1e6).round() as u32)
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
     }
 
     pub(super) fn is_array(&self) -> bool {

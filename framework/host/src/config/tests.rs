@@ -8,7 +8,7 @@ use vreserve_core::probe::RateTerms;
 use vreserve_model::{BitsPerSecond, Failure};
 
 use super::*;
-use crate::plugin::PluginKind;
+use crate::plugin::{Chance, Fault, PluginKind, When};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER_KEY: &str = "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -438,4 +438,81 @@ fn workers_are_counted_pinned_and_bounded() {
     assert_eq!((said.duration, said.least_delivered), (Duration::ZERO, 0.75));
     assert!(refused("prove_for = \"1s\"").contains("out of range"));
     assert!(refused("least_delivered = 101").contains("from 0 to 100"));
+}
+
+/// The proxy's configuration with more keys in its `[reserve.omninet]`.
+fn with_reserve_keys(keys: &str) -> String {
+    proxy_toml().replacen("network = \"omninet\"", &format!("network = \"omninet\"\n{keys}"), 1)
+}
+
+#[test]
+fn faults_are_the_hosts_keys_and_reach_no_plugin() {
+    let keys = "wrap = \"faults\"\nlambdas = 2\n\n[reserve.omninet.faults]\nseed = 7\nreply_lost_after = 0.1\n\
+                refusal = 1\nhang = { verbs = [\"submit\", \"cancel\"], calls = [1, 4] }\n\
+                delay = { chance = 0.5, time = \"20ms\" }\nfile = \"/run/faults\"";
+    let config = parse(&with_reserve_keys(keys)).unwrap();
+    let reserve = &config.reserves[0];
+    assert_eq!(reserve.instance.settings, r#"{"lambdas":2}"#);
+    let plan = reserve.faults.as_ref().unwrap();
+    assert_eq!((plan.seed, plan.file.as_deref()), (7, Some(Path::new("/run/faults"))));
+    assert_eq!(plan.summary(), "hang, delay, reply_lost_after, refusal, what /run/faults says");
+    assert_eq!(plan.rules[&Fault::ReplyLostAfter].when, When::Chance(Chance(100_000)));
+    assert_eq!(plan.rules[&Fault::Refusal].when, When::Chance(Chance::CERTAIN));
+    let hang = &plan.rules[&Fault::Hang];
+    assert_eq!((&hang.when, hang.verbs.len()), (&When::Calls([1, 4].into()), 2));
+    assert_eq!(plan.rules[&Fault::Delay].time, Duration::from_millis(20));
+    assert_eq!(parse(&proxy_toml()).unwrap().reserves[0].faults, None);
+}
+
+#[test]
+fn a_wrong_fault_names_its_place() {
+    for (keys, expected) in [
+        (
+            "faults = { hang = 1 }",
+            r#"node.toml:30:1: [reserve.omninet] faults: nothing injects these; add wrap = "faults" to the instance"#,
+        ),
+        (
+            "wrap = \"faults\"",
+            "node.toml:30:1: [reserve.omninet] wrap: no faults to inject; add a table `faults` to the instance, such as faults = { hang = 0.1 }",
+        ),
+        (
+            "wrap = \"tracing\"",
+            r#"node.toml:30:1: [reserve.omninet] wrap: there is no wrapper "tracing"; the only wrapper is "faults""#,
+        ),
+        (
+            "wrap = \"faults\"\n[reserve.omninet.faults]\nhnag = 1",
+            r#"node.toml:32:1: [reserve.omninet.faults] hnag: unknown key; did you mean "hang"?"#,
+        ),
+        (
+            "wrap = \"faults\"\n[reserve.omninet.faults]\nhang = 1.5",
+            "node.toml:32:1: [reserve.omninet.faults] hang: expected a number from 0 to 1, found a float; write it without quotes, such as 0.1",
+        ),
+        (
+            "wrap = \"faults\"\nfaults = { hang = { verb = [\"submit\"], calls = [1] } }",
+            r#"node.toml:31:21: [reserve.omninet] faults.hang.verb: unknown key; did you mean "verbs"?"#,
+        ),
+        (
+            "wrap = \"faults\"\nfaults = { hang = { verbs = [\"sumbit\"], calls = [1] } }",
+            r#"node.toml:31:30: [reserve.omninet] faults.hang.verbs[0]: "sumbit" is not a verb; did you mean "submit"?"#,
+        ),
+        (
+            "wrap = \"faults\"\nfaults = { black_hole = { verbs = [\"find\"], chance = 1 } }",
+            r#"node.toml:31:36: [reserve.omninet] faults.black_hole.verbs[0]: black_hole cannot hit find; it can hit "submit", "activate""#,
+        ),
+        (
+            "wrap = \"faults\"\nfaults = { hang = {} }",
+            "node.toml:31:12: [reserve.omninet] faults.hang: neither chance nor calls; write a probability, such as 0.1, or { calls = [1, 4], verbs = [\"submit\"] }",
+        ),
+        (
+            "wrap = \"faults\"\nfaults = { hang = { calls = [0] } }",
+            "node.toml:31:30: [reserve.omninet] faults.hang.calls[0]: 0 is out of range; write a number from 1 to 9223372036854775807, without quotes",
+        ),
+        (
+            "wrap = \"faults\"\nfaults = { hang = { calls = [1], time = \"1s\" } }",
+            r#"node.toml:31:34: [reserve.omninet] faults.hang.time: unknown key; known keys: "chance", "calls", "verbs""#,
+        ),
+    ] {
+        let errors = errors(&with_reserve_keys(keys));
+        assert!(errors.iter().any(|error| error == expected), "expected {expected}\nfound {errors:#?}");
+    }
 }

@@ -9,7 +9,7 @@ use vreserve_core::lead::Budget;
 use vreserve_core::probe::RateTerms;
 
 use crate::keys::PublicKey;
-use crate::plugin::PluginKind;
+use crate::plugin::{FaultPlan, PluginKind};
 
 /// One node's configuration, complete and consistent in itself.
 ///
@@ -170,6 +170,8 @@ pub struct ReserveConfig {
     pub network: String,
     /// `max_circuits`, `max_rate`: what may be held on it at once; unless given, what the backend has room for.
     pub budget: Budget,
+    /// `faults`, with `wrap = "faults"`: what is injected into its calls on purpose; nothing unless given.
+    pub faults: Option<FaultPlan>,
 }
 
 /// `[[static_link]]`: a link to a device outside the overlay.

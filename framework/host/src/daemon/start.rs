@@ -15,6 +15,7 @@ use vreserve_model::{Failure, FailureKind};
 
 use super::places::Places;
 use super::ports;
+use super::wrapping::wrapped;
 use crate::config::{Config, ConfigErrors, Instance, Pin, Role, did_you_mean};
 use crate::control::events::EventLog;
 use crate::control::revive::Revived;
@@ -215,7 +216,8 @@ impl Opener<'_> {
             let reason = opened.as_ref().err().map(ToString::to_string);
             match self.open(instance, opened)? {
                 Some(backend) => {
-                    backends.insert(reserve.network.clone(), Arc::new(backend) as Arc<dyn Backend>);
+                    let backend = wrapped(self.registry, reserve, Arc::new(backend), &host, deadline);
+                    backends.insert(reserve.network.clone(), backend);
                 }
                 None => {
                     failed_backends.insert(reserve.network.clone(), reason.unwrap_or_default());

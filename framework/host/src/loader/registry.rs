@@ -72,6 +72,8 @@ pub struct PluginStatus {
     pub required: bool,
     /// How far it has come.
     pub state: PluginState,
+    /// What else an operator must know of it.
+    pub note: Option<String>,
 }
 
 /// The plugins of one daemon. May be used from any thread.
@@ -214,6 +216,13 @@ impl Registry {
         self.set_state(instance, PluginState::Failed(reason.to_string()));
     }
 
+    /// Says of an instance what an operator must know.
+    pub fn note(&self, instance: &Instance, note: String) {
+        if let Some(status) = lock(&self.states).get_mut(&(instance.kind, instance.name.clone())) {
+            status.note = Some(note);
+        }
+    }
+
     /// Every instance, by kind and name.
     pub fn status(&self) -> Vec<PluginStatus> {
         lock(&self.states).values().cloned().collect()
@@ -277,6 +286,7 @@ impl Registry {
             path: None,
             required: instance.required,
             state: PluginState::Declared,
+            note: None,
         });
         status.state = state;
     }

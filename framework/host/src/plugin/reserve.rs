@@ -84,7 +84,7 @@ async fn contained<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send
 }
 
 /// The failure of a verb whose answer never came or made no sense.
-fn nobody_knows(verb: Verb, reason: &str) -> Failure {
+pub(super) fn nobody_knows(verb: Verb, reason: &str) -> Failure {
     match verb {
         Verb::Query | Verb::Find | Verb::ListOwned | Verb::Events | Verb::Health => {
             Failure::unavailable(reason)
@@ -94,7 +94,7 @@ fn nobody_knows(verb: Verb, reason: &str) -> Failure {
 }
 
 /// Checks that an answer is about the reservation that was asked about.
-fn about(verb: Verb, observed: &Observed, key: &RequestKey) -> Result<(), Failure> {
+pub(super) fn about(verb: Verb, observed: &Observed, key: &RequestKey) -> Result<(), Failure> {
     if observed.key == *key {
         Ok(())
     } else {

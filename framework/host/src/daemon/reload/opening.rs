@@ -13,8 +13,9 @@ use crate::control::lead::BackendChange;
 use crate::control::revive::Revived;
 use crate::daemon::places::Places;
 use crate::daemon::start::{failure_of, label};
+use crate::daemon::wrapping::wrapped;
 use crate::loader::{Registry, StartError};
-use crate::plugin::{AdaptInstance, Backend, PluginKind, ReserveInstance};
+use crate::plugin::{AdaptInstance, Backend, PluginKind};
 
 /// A new backend says within this time that it is well.
 const HEALTH_TIME: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ struct Swap<'a> {
 struct Successor {
     name: String,
     place: String,
-    backend: ReserveInstance,
+    backend: Arc<dyn Backend>,
 }
 
 /// What is opened from.
@@ -117,7 +118,8 @@ impl<'a> Opening<'a> {
         let host = self.reloader.services.backend_instance(&instance.name, &place);
         let deadline = self.wanted.lead.reserve_timeout;
         let opened = self.trial.open_reserve(instance, &host, deadline);
-        let backend = opened.map_err(|error| self.located(instance, error))?;
+        let opened = opened.map_err(|error| self.located(instance, error))?;
+        let backend = wrapped(self.trial, reserve, Arc::new(opened), &host, deadline);
         let health = timeout(HEALTH_TIME, backend.health()).await;
         let health = health.unwrap_or_else(|_| Err(Failure::unavailable("it does not say how it is")));
         match health {
@@ -160,7 +162,7 @@ impl Swap<'_> {
                 }
             });
         }
-        let backend = self.successor.map(|successor| Arc::new(successor.backend) as Arc<dyn Backend>);
+        let backend = self.successor.map(|successor| successor.backend);
         BackendChange { network: self.network, backend, former_closed }
     }
 }

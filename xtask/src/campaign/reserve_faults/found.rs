@@ -1,0 +1,313 @@
+//! What the runs found, and whether it is as it must be. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::case::{Case, Moment, Plan};
+use crate::campaign::check::Check;
+use crate::campaign::reservation::{Findings, Tally, spread};
+
+/// No frame of the pair may come for so long, where its circuit ended under it.
+const GAP_MS: u64 = 1200;
+/// The latency of another pair moves less than this against runs without a fault, in thousandths.
+const MOVES: u64 = 100;
+/// Of a hundred frames so many are at least as fast.
+const SHARE: f64 = 0.99;
+
+/// One run and what came of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Run {
+    pub(super) number: usize,
+    #[serde(flatten)]
+    pub(super) plan: Plan,
+    /// How often the wrapper injected the fault.
+    pub(super) injected: u64,
+    /// From the demand's begin until the fault had hit and the pair was on a circuit that the provider had.
+    pub(super) carrying_ms: Option<u64>,
+    /// From the demand's end until neither the lead nor the provider held anything.
+    pub(super) settled_ms: Option<u64>,
+    /// Circuits that the provider still had when the time was up.
+    pub(super) leaked: Vec<String>,
+    /// What the lead still held then.
+    pub(super) stuck: Vec<String>,
+    /// Keys that the lead had asked under and did not know any more.
+    pub(super) forgotten: Vec<String>,
+    /// The most circuits beyond one for the same two ends, as the provider told of them.
+    pub(super) doubled: usize,
+    /// The pair's frames, by direction.
+    pub(super) frames: [Tally; 2],
+    /// The other pair's frames.
+    pub(super) others: [Tally; 2],
+    /// What kept the run from its end.
+    pub(super) trouble: Option<String>,
+}
+
+impl Run {
+    /// Nothing known yet.
+    pub(super) fn new(number: usize, plan: Plan) -> Self {
+        Self {
+            number,
+            plan,
+            injected: 0,
+            carrying_ms: None,
+            settled_ms: None,
+            leaked: Vec::new(),
+            stuck: Vec::new(),
+            forgotten: Vec::new(),
+            doubled: 0,
+            frames: [Tally::default(); 2],
+            others: [Tally::default(); 2],
+            trouble: None,
+        }
+    }
+
+    /// Whether everything is as it was before, so that the next run can begin.
+    pub(super) fn is_clean(&self) -> bool {
+        self.trouble.is_none() && self.settled_ms.is_some()
+    }
+
+    fn longest_gap_ms(&self) -> u64 {
+        self.frames.iter().map(Tally::longest_gap_ms).max().unwrap_or(0)
+    }
+
+    fn is_without_path(&self) -> bool {
+        self.longest_gap_ms() > GAP_MS
+    }
+
+    /// The pair's frames that were lost although its circuit did not end under it.
+    fn lost_for_nothing(&self) -> u64 {
+        if self.plan.case.ends_circuit() { 0 } else { sum(&self.frames, |tally| tally.lost) }
+    }
+
+    fn is_unserved(&self) -> bool {
+        self.trouble.is_none() && self.carrying_ms.is_none()
+    }
+
+    /// Whether the fault that it is about never was.
+    fn is_missed(&self) -> bool {
+        self.trouble.is_none() && self.plan.case.is_injected() && self.injected != 1
+    }
+
+    /// What is not as it must be, in one line.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let list =
+            |what: &str, all: &[String]| (!all.is_empty()).then(|| format!("{what} {}", all.join(", ")));
+        let count = |what: &str, count: u64| (count > 0).then(|| format!("{count} {what}"));
+        let complaints = [
+            self.trouble.clone(),
+            self.is_missed().then(|| format!("injected {} times", self.injected)),
+            list("leaked", &self.leaked),
+            list("stuck", &self.stuck),
+            list("forgotten", &self.forgotten),
+            count("doubled", self.doubled as u64),
+            self.is_unserved().then(|| "no circuit".to_owned()),
+            self.is_without_path().then(|| format!("no frame for {} ms", self.longest_gap_ms())),
+            count("frames lost", self.lost_for_nothing()),
+            count("frames overtaken", sum(&self.frames, |tally| tally.reordered)),
+            count(
+                "frames of others lost or overtaken",
+                sum(&self.others, |tally| tally.lost + tally.reordered),
+            ),
+        ];
+        let complaints: Vec<_> = complaints.into_iter().flatten().collect();
+        let Plan { case, moment, verb, .. } = self.plan;
+        let at = verb.map_or_else(
+            || if moment == Moment::Obtaining { String::new() } else { " at the end".to_owned() },
+            |verb| format!(" in {verb}"),
+        );
+        (!complaints.is_empty()).then(|| format!("{case}{at}: {}", complaints.join("; ")))
+    }
+}
+
+fn sum(tallies: &[Tally], of: impl Fn(&Tally) -> u64) -> u64 {
+    tallies.iter().map(of).sum()
+}
+
+/// All runs.
+#[derive(Debug, Serialize)]
+pub(super) struct Found {
+    pub(super) settle_s: f64,
+    /// Labs that were needed: one, and one more after each run that left something behind.
+    pub(super) scenes: usize,
+    planned: usize,
+    pub(super) runs: Vec<Run>,
+    /// How long frames of the other pair took, in microseconds.
+    #[serde(skip)]
+    latencies: BTreeMap<Case, Vec<u32>>,
+}
+
+impl Found {
+    /// Nothing yet of what is planned.
+    pub(super) fn new(settle_s: f64, plans: &[Plan]) -> Self {
+        Self { settle_s, scenes: 0, planned: plans.len(), runs: Vec::new(), latencies: BTreeMap::new() }
+    }
+
+    /// One more run, and the other pair's latencies in it.
+    pub(super) fn add(&mut self, run: Run, latencies: Vec<u32>) {
+        self.latencies.entry(run.plan.case).or_default().extend(latencies);
+        self.runs.push(run);
+    }
+
+    fn count(&self, is: impl Fn(&Run) -> bool) -> u64 {
+        self.runs.iter().filter(|run| is(run)).count() as u64
+    }
+
+    fn sum(&self, of: impl Fn(&Run) -> u64) -> u64 {
+        self.runs.iter().map(of).sum()
+    }
+
+    /// The 99th of a hundred latencies of some cases.
+    fn p99(&self, is_meant: impl Fn(Case) -> bool) -> Option<u64> {
+        let of = self.latencies.iter().filter(|(case, _)| is_meant(**case));
+        let mut all: Vec<_> = of.flat_map(|(_, latencies)| latencies.iter().copied()).collect();
+        let place = ((SHARE * all.len() as f64).ceil() as usize).checked_sub(1)?;
+        Some(u64::from(*all.select_nth_unstable(place).1))
+    }
+
+    /// How far the other pair's p99 is from that without a fault, in thousandths; that of runs without one is held
+    /// against the other half of them.
+    fn moved(&self, case: Case) -> Option<i64> {
+        let without = self.p99(|other| other.is_nothing() && other != case)?;
+        let with = self.p99(|other| other == case)?;
+        let (with, without) = (i64::try_from(with).ok()?, i64::try_from(without).ok()?);
+        Some((with - without) * 1000 / without.max(1))
+    }
+
+    fn most_moved(&self) -> u64 {
+        let faults = Case::ALL.into_iter().filter(|case| !case.is_nothing());
+        faults.filter_map(|case| self.moved(case)).map(i64::unsigned_abs).max().unwrap_or(0)
+    }
+}
+
+impl Findings for Found {
+    fn checks(&self, _: usize) -> Vec<Check> {
+        let both = |of: fn(&Tally) -> u64| self.sum(|run| sum(&run.frames, of) + sum(&run.others, of));
+        vec![
+            Check::at_least("runs", self.runs.len() as u64, self.planned as u64),
+            Check::none("runs that did not come to their end", self.count(|run| run.trouble.is_some())),
+            Check::none("runs in which the fault was not injected exactly once", self.count(Run::is_missed)),
+            Check::none("circuits leaked", self.sum(|run| run.leaked.len() as u64)),
+            Check::none("circuits doubled", self.sum(|run| run.doubled as u64)),
+            Check::none("acknowledged intents lost", self.sum(|run| run.forgotten.len() as u64)),
+            Check::none("circuits that the lead could not give back", self.sum(|run| run.stuck.len() as u64)),
+            Check::none("demands without a circuit in the end", self.count(Run::is_unserved)),
+            Check::none("pairs without a path for more than 1200 ms", self.count(Run::is_without_path)),
+            Check::none(
+                "frames lost by the pair where its circuit did not end under it",
+                self.sum(Run::lost_for_nothing),
+            ),
+            Check::none("frames lost by another pair", self.sum(|run| sum(&run.others, |tally| tally.lost))),
+            Check::none("frames overtaken", both(|tally| tally.reordered)),
+            Check::none("frames that came twice", both(|tally| tally.repeated)),
+            Check::at_most(
+                "p99 latency of another pair against runs without a fault: moved, in thousandths",
+                self.most_moved(),
+                MOVES - 1,
+            ),
+        ]
+    }
+
+    fn details(&self) -> String {
+        let mut text = format!(
+            "{} labs; leaks are judged {} s after the demand's end, or as soon as nothing is left.\n\n",
+            self.scenes, self.settle_s
+        );
+        text += "| fault | runs | leaked or stuck | no circuit | circuit after, ms, p50 | p99 | longest | all given back after, ms, \
+                 p50 | p99 | longest | no frame for, ms, p50 | p99 | longest | frames lost | p99 of others, µs | moved |\n\
+                 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+        for case in Case::ALL {
+            let of = || self.runs.iter().filter(|run| run.plan.case == case);
+            if of().next().is_none() {
+                continue;
+            }
+            let held = of().filter(|run| !run.leaked.is_empty() || !run.stuck.is_empty()).count();
+            let carrying = spread(of().filter_map(|run| run.carrying_ms).map(|ms| ms as f64));
+            let settled = spread(of().filter_map(|run| run.settled_ms).map(|ms| ms as f64));
+            let gaps = spread(of().map(|run| run.longest_gap_ms() as f64));
+            let lost: u64 = of().map(|run| sum(&run.frames, |tally| tally.lost)).sum();
+            let p99 = self.p99(|other| other == case).map_or("–".to_owned(), |us| us.to_string());
+            let moved = self.moved(case).map(|parts| format!("{:+.1} %", parts as f64 / 10.0));
+            text += &format!(
+                "| {case} | {} | {held} | {} | {carrying} | {settled} | {gaps} | {lost} | {p99} | {} |\n",
+                of().count(),
+                of().filter(|run| run.is_unserved()).count(),
+                moved.unwrap_or("–".to_owned()),
+            );
+        }
+        for run in &self.runs {
+            if let Some(line) = run.complaint() {
+                text += &format!("\nRun {}: {line}\n", run.number);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::draw;
+    use super::*;
+    use crate::campaign::reservation::Backend;
+
+    fn plan(case: Case) -> Plan {
+        draw(1, 1, Backend::Odin, |other| other == case)[0]
+    }
+
+    fn good(case: Case) -> Run {
+        let mut run = Run::new(1, plan(case));
+        (run.carrying_ms, run.settled_ms, run.injected) = (Some(1), Some(2), u64::from(case.is_injected()));
+        run
+    }
+
+    fn missed(runs: Vec<(Run, Vec<u32>)>) -> Vec<&'static str> {
+        let plans: Vec<_> = runs.iter().map(|(run, _)| run.plan).collect();
+        let mut found = Found::new(10.0, &plans);
+        runs.into_iter().for_each(|(run, latencies)| found.add(run, latencies));
+        assert!(found.details().contains("| hang |") || found.runs[0].plan.case != Case::Hang);
+        found.checks(1).iter().filter(|check| !check.holds).map(|check| check.what).collect()
+    }
+
+    #[test]
+    fn a_run_without_harm_is_as_it_must_be_and_each_harm_is_named() {
+        assert_eq!(missed(vec![(good(Case::Hang), Vec::new())]), [""; 0]);
+        assert_eq!(good(Case::Hang).complaint(), None);
+        let cases: [(fn(&mut Run), &str); 10] = [
+            (|run| run.leaked.push("7".into()), "circuits leaked"),
+            (|run| run.doubled = 1, "circuits doubled"),
+            (|run| run.forgotten.push("hub-1-2".into()), "acknowledged intents lost"),
+            (|run| run.stuck.push("3".into()), "circuits that the lead could not give back"),
+            (|run| run.carrying_ms = None, "demands without a circuit in the end"),
+            (|run| run.injected = 0, "runs in which the fault was not injected"),
+            (|run| run.frames[1].longest_gap_us = 1_200_001, "pairs without a path"),
+            (|run| run.frames[0].lost = 1, "frames lost by the pair"),
+            (|run| run.others[0].lost = 1, "frames lost by another pair"),
+            (|run| run.trouble = Some("x".into()), "runs that did not come to their end"),
+        ];
+        for (harm, what) in cases {
+            let mut run = good(Case::Hang);
+            harm(&mut run);
+            assert!(run.complaint().is_some(), "{what}");
+            let missed = missed(vec![(run, Vec::new())]);
+            assert!(missed.len() == 1 && missed[0].starts_with(what), "{what}: {missed:?}");
+        }
+    }
+
+    #[test]
+    fn a_circuit_that_ends_under_a_pair_may_cost_it_frames_and_no_more_than_a_second() {
+        let mut run = good(Case::ForcedEnd);
+        (run.frames[0].lost, run.frames[0].longest_gap_us) = (900, 900_000);
+        assert_eq!(run.complaint(), None);
+    }
+
+    #[test]
+    fn latency_of_others_is_held_against_that_without_a_fault() {
+        let runs = |us: u32| {
+            let without = [Case::Nothing, Case::NothingAgain].map(|case| (good(case), vec![100; 1000]));
+            without.into_iter().chain([(good(Case::Hang), vec![us; 1000])]).collect()
+        };
+        assert_eq!(missed(runs(109)), [""; 0]);
+        assert!(missed(runs(111))[0].starts_with("p99 latency"));
+        assert!(missed(runs(85))[0].starts_with("p99 latency"), "a difference is one in either direction");
+    }
+}
