@@ -14,6 +14,9 @@ use crate::{check, instructions, packages, run};
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
 const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
 
+/// Of the original RSL parser, with which ours is compared.
+const RSL_HEADER: &str = "/usr/include/globus/globus_rsl.h";
+
 /// What has been done so far.
 #[derive(Default)]
 struct Record {
@@ -29,6 +32,10 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
     let mut record = Record::default();
     if !skip_system {
         record.stage("packages", || packages::ensure().map(|()| Reported::default()))?;
+        // Not needed: where it cannot be had, the comparison reports itself skipped.
+        if let Err(error) = packages::offer_header(RSL_HEADER, "libglobus-rsl-dev") {
+            println!("{error:#}");
+        }
     }
     record.stage("checks", || Ok(Reported { skipped: check::run_all()?, ..Reported::default() }))?;
     let mut programs = None;
