@@ -148,7 +148,7 @@ fn reservations_survive_the_server_and_what_is_not_ours_is_removed() {
     let mut client = world.client("ann");
     let kept = client.create(&rsl(NOW, 20_000.0, "(label=kept)")).unwrap();
     client.bind(&kept, "&(port-b=5001)(protocol=tcp)");
-    let short = client.create(&rsl("(start-time=now)(duration=1)", 10_000.0, "")).unwrap();
+    let short = client.create(&rsl("(start-time=now)(duration=3)", 10_000.0, "")).unwrap();
     assert!(client.bind(&short, "&(port-b=5002)(protocol=tcp)").enforced);
     let later = client.create(&rsl("(start-time=4000000000)(duration=60)", 80_000.0, "")).unwrap();
     let seq = client.ask(Operation::Ping).unwrap()["seq"].as_u64().unwrap();
@@ -189,7 +189,7 @@ fn client_end(world: &World, handle: &str) -> f64 {
     let journal = std::fs::read_to_string(world.directory.path().join("state/journal")).unwrap();
     let records =
         journal.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let record = records.into_iter().find(|record| record["handle"] == handle).unwrap();
+    let record = records.find(|record| record["handle"] == handle).unwrap();
     record["end"].as_f64().unwrap() / 1000.0
 }
 
@@ -228,6 +228,7 @@ fn hostile_lines_are_refused_and_hurt_nobody() {
         "[[[".repeat(5000),
         r#"{"id":7,"op":"explode"}"#.to_owned(),
         r#"{"id":7,"op":"create"}"#.to_owned(),
+        format!(r#"{{"id":7,"op":"{}\n"}}"#, "long\\n".repeat(5000)),
         r#"{"id":-1,"op":"list"}"#.to_owned(),
         r#"{"id":7,"op":"watch","since":-1}"#.to_owned(),
         create(&"&(".repeat(10_000)),

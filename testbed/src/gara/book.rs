@@ -282,15 +282,13 @@ impl Book {
     pub fn enter(&mut self, record: Record) {
         self.last_number = self.last_number.max(record.number);
         self.last_seq = self.last_seq.max(record.seq);
-        let lanes = lanes(&self.plant, record.endpoint_a, record.endpoint_b);
-        for table in lanes.iter().filter_map(|lane| self.tables.get_mut(lane)) {
-            table.release(record.number);
-        }
-        // Lanes may be missing where the lab was changed between two runs of the server.
-        let holding = if record.state.holds_capacity() { lanes } else { Vec::new() };
-        for lane in holding {
-            if let Some(table) = self.tables.get_mut(&lane) {
+        for lane in lanes(&self.plant, record.endpoint_a, record.endpoint_b) {
+            // It may be missing where the lab was changed between two runs of the server.
+            let Some(table) = self.tables.get_mut(&lane) else { continue };
+            if record.state.holds_capacity() {
                 table.enter(record.number, record.slot());
+            } else {
+                table.release(record.number);
             }
         }
         self.records.insert(record.number, record);
@@ -373,9 +371,9 @@ pub(super) fn refusal(code: Code, text: String) -> Refusal {
     Refusal { code, text }
 }
 
-/// What a stranger wrote, fit for one line.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(60).collect()
+/// What a stranger wrote, or an error that holds some of it, fit for one line.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub struct Journal {
 
 impl Journal {
     /// Reads what an earlier server left in the directory, which is made if it is not there. One server at a
-    /// time has it.
+    /// time has it. To be [rewritten](Self::rewrite) before anything is appended.
     pub fn open(directory: &Path) -> Result<(Self, Left)> {
         std::fs::create_dir_all(directory).map_err(io_error("create", directory.display()))?;
         let lock = directory.join("lock");

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::admin::{self, Answer, Question};
-use super::book::{Book, refusal};
+use super::book::{Book, refusal, shown};
 use super::certificates::owner_of;
 use super::journal::Journal;
 use super::kernel::Kernel;
@@ -240,7 +240,8 @@ async fn read(
                 }
             }
             Err(error) => {
-                let refused = Outcome::Error(refusal(Code::Invalid, format!("not a request: {error}")));
+                let refused =
+                    Outcome::Error(refusal(Code::Invalid, shown(&format!("not a request: {error}"))));
                 let reply = Reply { id: id_of(&line), outcome: refused };
                 if outlet.messages.send(Message::Reply(reply)).await.is_err() {
                     return Ok(());

@@ -93,8 +93,11 @@ fn routers(lab: &LabSpec, core: &Core) -> Vec<Batch> {
             format!("address add {}/32 dev lo", core.gateway),
             format!("address add {own}/{} dev {CORE}", CORE_NET.prefix_len()),
             format!("link set {CORE} up"),
-            format!("route add {} via {far}", lab.commodity.subnet.trunc()),
         ];
+        // Each host by itself: a route for the whole subnet would send what is for nobody to and fro.
+        for host in hosts_at(lab, core.other(router)) {
+            lines.push(format!("route add {}/32 via {far}", host.commodity.addr()));
+        }
         for (nth, host) in hosts_at(lab, router).enumerate() {
             let (name, index) = (access(&host.name), FIRST_PORT_INDEX + nth);
             let peer = format!("peer name inet0 mtu {mtu} netns {}", lab.namespace(&host.name));

@@ -80,10 +80,8 @@ impl World {
     }
 
     pub(crate) fn client(&self, name: &str) -> Client {
-        let config = client_config(
-            &self.pki("ca.pem"),
-            Some((&self.pki(&format!("{name}.pem")), &self.pki(&format!("{name}.key")))),
-        );
+        let (certificate, key) = (self.pki(&format!("{name}.pem")), self.pki(&format!("{name}.key")));
+        let config = client_config(&self.pki("ca.pem"), Some((certificate.as_path(), key.as_path())));
         Client::over(self.connect().unwrap(), config)
     }
 
@@ -94,11 +92,10 @@ impl World {
             String::from_utf8(output.stdout).unwrap()
         };
         let classes = run("tc", &["class", "show", "dev", interface]);
-        let ours = classes.lines().filter(|line| !line.contains("5652:1 ") && !line.contains("5652:20 "));
-        let rates = ours.map(|line| {
+        let rates = classes.lines().filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let rate = words.iter().position(|word| *word == "rate").unwrap() + 1;
-            format!("{} {}", words[2], words[rate])
+            let rate = words.iter().position(|word| *word == "rate")? + 1;
+            (!["5652:1", "5652:20"].contains(&words[2])).then(|| format!("{} {}", words[2], words[rate]))
         });
         let marks = run("nft", &["list", "table", "ip", "gara"]).matches("dscp set ef").count();
         (rates.collect(), marks)

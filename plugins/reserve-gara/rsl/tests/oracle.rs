@@ -57,7 +57,9 @@ fn mutated() -> impl Strategy<Value = String> {
             let at = at.index(text.len() + 1);
             match kind {
                 0 => text.insert(at, special),
-                1 if at < text.len() => drop(text.remove(at)),
+                1 if at < text.len() => {
+                    text.remove(at);
+                }
                 _ if at < text.len() => text.insert(at, text[at]),
                 _ => {}
             }

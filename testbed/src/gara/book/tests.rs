@@ -1,5 +1,4 @@
 use super::*;
-use crate::gara::protocol::State;
 use proptest::prelude::*;
 use std::time::Duration;
 
