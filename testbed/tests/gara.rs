@@ -187,7 +187,7 @@ fn reservations_survive_the_server_and_what_is_not_ours_is_removed() {
 /// When the reservation ends, from the server's own file: the server is not there to be asked.
 fn client_end(world: &World, handle: &str) -> f64 {
     let journal = std::fs::read_to_string(world.directory.path().join("state/journal")).unwrap();
-    let records =
+    let mut records =
         journal.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let record = records.find(|record| record["handle"] == handle).unwrap();
     record["end"].as_f64().unwrap() / 1000.0

@@ -19,9 +19,10 @@ const TEXTS: usize = 10_000;
 fn likely() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "[a-z][a-z0-9._:/-]{0,6}",
-        "\"[a-z \"'^]{0,4}\"",
-        "'[a-z ']{0,4}'",
-        "\\^[|x]([a-wyz\"]{0,3})[|x]",
+        "\"([a-z '^]|\"\"){0,4}\"",
+        "'([a-z ]|''){0,4}'",
+        "\\^\\|([a-z\"]|\\|\\|){0,3}\\|",
+        "\\^x[a-w]{0,3}x",
         "[a-z][&|+a-z]{0,3}",
         "[a-zé@%,;{}\\[\\]\\\\`\r]{1,3}",
     ];
@@ -151,9 +152,10 @@ fn the_original_accepts_and_rejects_the_same() {
     };
     let mut runner = TestRunner::deterministic();
     let mut texts = ours();
-    let (own, strategies) = (texts.len(), [likely().boxed(), mutated().boxed(), random().boxed()]);
+    let (own, strategies) =
+        (texts.len(), [likely().boxed(), likely().boxed(), mutated().boxed(), random().boxed()]);
     while texts.len() < own + TEXTS {
-        let text = strategies[texts.len() % 3].new_tree(&mut runner).unwrap().current();
+        let text = strategies[texts.len() % 4].new_tree(&mut runner).unwrap().current();
         let cuts = text.split('^').skip(1).any(|rest| rest.starts_with(|c: char| !c.is_ascii()));
         if !cuts && !text.contains('\0') {
             texts.push(text);
@@ -170,5 +172,5 @@ fn the_original_accepts_and_rejects_the_same() {
         assert!(ours.is_ok() || nth >= own, "our own {text:?}: {ours:?}");
         accepted += usize::from(ours.is_ok());
     }
-    assert!((TEXTS / 4..TEXTS * 3 / 4).contains(&accepted), "{accepted} accepted: a lopsided sample");
+    assert!((TEXTS / 5..TEXTS * 4 / 5).contains(&accepted), "{accepted} accepted: a lopsided sample");
 }
