@@ -10,10 +10,11 @@ use nix::unistd::geteuid;
 use crate::run;
 
 /// A program and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("bridge", "iproute2"),
+    ("nft", "nftables"),
     ("iperf3", "iperf3"),
     ("tcpdump", "tcpdump"),
     ("ethtool", "ethtool"),
@@ -51,6 +52,20 @@ pub(crate) fn ensure() -> anyhow::Result<()> {
 /// It cannot be had; one sentence says why.
 pub(crate) fn offer(program: &str, package: &'static str) -> anyhow::Result<()> {
     if is_installed(program) {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        bail!("the Debian package {package} is not installed");
+    }
+    install(&[package]).with_context(|| format!("the Debian package {package} cannot be had"))
+}
+
+/// Installs what a test compares us with, if its header is not there.
+///
+/// # Errors
+/// It cannot be had; the test then says that it was left out.
+pub(crate) fn offer_header(header: &str, package: &'static str) -> anyhow::Result<()> {
+    if Path::new(header).exists() {
         return Ok(());
     }
     if !geteuid().is_root() {
@@ -115,6 +130,9 @@ mod tests {
     fn each_missing_package_is_named_once() {
         assert_eq!(missing(&|_| true), [""; 0]);
         let has_only_tcpdump = |program: &str| program == "tcpdump";
-        assert_eq!(missing(&has_only_tcpdump), ["iproute2", "iperf3", "ethtool", "iputils-ping", "valgrind"]);
+        assert_eq!(
+            missing(&has_only_tcpdump),
+            ["iproute2", "nftables", "iperf3", "ethtool", "iputils-ping", "valgrind"]
+        );
     }
 }
