@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use vreserve_rsl::Change;
 use vreserve_rsl::wire::{self, Code, Operation, Refusal};
 use vreserve_sdk::model::{Changes, Observed, Request, RequestKey};
-use vreserve_sdk::{Counter, Failure, Handle, Host};
+use vreserve_sdk::{Counter, Failure, FailureKind, Handle, Host};
 
 use crate::client::{Client, now_ms};
 use crate::config::Config;
@@ -97,10 +97,14 @@ impl Gara {
     pub(crate) async fn cancel(&self, handle: &Handle) -> Result<(), Failure> {
         self.record.given_up(&handle.key);
         if let Some(known) = &handle.native_id {
-            self.cancel_one(known).await?;
+            match self.cancel_one(known).await {
+                // The next question tells whether it holds anything.
+                Err(failure) if failure.kind == FailureKind::Refused => {}
+                done => done?,
+            }
         }
         for seen in self.look(&handle.key).await.map_err(unanswered)? {
-            if seen.reservation.state.holds_capacity() || seen.reservation.state == wire::State::Unknown {
+            if may_hold(&seen) {
                 self.cancel_one(&seen.reservation.handle).await?;
             }
         }
@@ -112,14 +116,12 @@ impl Gara {
         match self.client.ask(Operation::Cancel { handle: handle.to_owned() }).await {
             Ok(answer) => {
                 let seen = line::reservation(&answer).map_err(|reason| self.lost(reason))?;
-                let state = seen.reservation.state;
-                if state.holds_capacity() || state == wire::State::Unknown {
+                if may_hold(&seen) {
                     return Err(self.lost(format!("cancelled, and the server says {}", seen.words)));
                 }
                 Ok(())
             }
-            // It is gone, or over.
-            Err(Fault::Refused(Refusal { code: Code::NoSuchHandle | Code::WrongState, .. })) => Ok(()),
+            Err(Fault::Refused(Refusal { code: Code::NoSuchHandle, .. })) => Ok(()),
             Err(fault) => Err(self.no(fault)),
         }
     }
