@@ -129,6 +129,8 @@ fn every_lost_answer_is_an_unknown_outcome_of_a_change_and_no_answer_to_a_questi
             kind(gara.call::<Vec<Observed>>(Verb::ListOwned, &json!("lab/1"))),
             FailureKind::Unavailable
         );
+        // Over a new connection, which has asked its own first question.
+        gara.health().unwrap();
         fake.next("ping", mischief.clone());
         assert_eq!(kind(gara.health()), FailureKind::Unavailable);
         fake.next("cancel", mischief);
