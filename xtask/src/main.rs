@@ -19,7 +19,7 @@ mod test;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 /// Development commands of VRESERVE.
 #[derive(Parser)]
@@ -62,8 +62,8 @@ struct DemoArguments {
     #[arg(long)]
     real_time: bool,
     /// What reserves the lightpath.
-    #[arg(long, value_enum, default_value_t = Backend::Odin)]
-    backend: Backend,
+    #[arg(long, value_enum, default_value_t = demo::Backend::Odin)]
+    backend: demo::Backend,
     /// No colour, no line that is drawn over; as if the output were no terminal.
     #[arg(long)]
     plain: bool,
@@ -72,21 +72,12 @@ struct DemoArguments {
     keep: bool,
 }
 
-/// Reservation backends that the demo can run on.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// ODIN: lightpaths.
-    Odin,
-}
-
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Demo(arguments) => demo::demo(&demo::Options {
             json: arguments.json,
             real_time: arguments.real_time,
-            backend: match arguments.backend {
-                Backend::Odin => "odin",
-            },
+            backend: arguments.backend,
             is_plain: arguments.plain,
             keep: arguments.keep,
         }),

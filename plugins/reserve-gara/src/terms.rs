@@ -66,10 +66,11 @@ pub(crate) fn change(asked: &Request, config: &Config, start_ms: u64) -> Result<
     Ok(Change { start_ms: None, duration: span.map(Duration::from_millis), kbps })
 }
 
-/// The flow of a request.
+/// The flow of a request; without one, every UDP datagram between the two addresses.
 pub(crate) fn binding(asked: &Request) -> Result<Binding, Failure> {
-    let flow = asked.flow.as_ref();
-    let flow = flow.ok_or_else(|| Failure::invalid("flow", "the server tells flows apart by their ports"))?;
+    let Some(flow) = &asked.flow else {
+        return Ok(Binding { protocol: Some(Protocol::Udp), ..Binding::default() });
+    };
     if flow.a_port == 0 || flow.z_port == 0 {
         return Err(Failure::invalid("flow", "nobody listens on port 0"));
     }
@@ -199,7 +200,10 @@ mod tests {
             let failure = request(&asked(more), &config(), NOW).unwrap_err();
             assert_eq!(failure.key.as_deref(), Some(key), "{failure}");
         }
-        assert!(binding(&asked(json!({ "flow": null }))).is_err());
+        assert_eq!(
+            binding(&asked(json!({ "flow": null }))).unwrap().to_spec().to_string(),
+            "&(protocol=udp)"
+        );
         assert!(binding(&asked(json!({ "flow": { "protocol": "udp", "a_port": 0, "z_port": 1 } }))).is_err());
     }
 

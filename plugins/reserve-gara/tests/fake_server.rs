@@ -232,8 +232,9 @@ fn each_no_of_the_server_tells_the_host_what_to_do() {
         "there is no such reservation"
     );
     gara.submit(K1).unwrap();
-    let no_flow = json!([handle(K1, None), request_with(K1, json!({ "flow": null }))]);
-    assert_eq!(kind(gara.call::<Observed>(Verb::Activate, &no_flow)), FailureKind::Invalid);
+    let no_port = json!({ "flow": { "protocol": "udp", "a_port": 0, "z_port": 4791 } });
+    let no_port = json!([handle(K1, None), request_with(K1, no_port)]);
+    assert_eq!(kind(gara.call::<Observed>(Verb::Activate, &no_port)), FailureKind::Invalid);
     // One that is over is looked up, not fought with.
     fake.change(K1, |r| r.state = State::Terminated);
     let over = gara.activate(&handle(K1, Some("gara-1")), K1).unwrap();
