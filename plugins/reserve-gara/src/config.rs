@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use vreserve_sdk::read_config;
 
-    const LEAST: &str = r#""server":"192.0.2.1:7512","ca":"/c","certificate":"/d","key":"/e""#;
+    const LEAST: &str = r#""server":"192.0.2.1:2119","ca":"/c","certificate":"/d","key":"/e""#;
 
     fn checked(text: &str) -> Result<Config, Failure> {
         let config: Config = read_config(text)?;

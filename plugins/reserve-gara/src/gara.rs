@@ -16,7 +16,7 @@ use crate::record::Record;
 use crate::{lease, terms, tls};
 
 /// How long a host waits for events at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// One GARA server.
 pub(crate) struct Gara {

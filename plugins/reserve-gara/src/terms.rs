@@ -151,7 +151,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000_000;
 
     fn config() -> Config {
-        let text = r#"{"server":"192.0.2.9:7512","ca":"/c","certificate":"/d","key":"/e"}"#;
+        let text = r#"{"server":"192.0.2.9:2119","ca":"/c","certificate":"/d","key":"/e"}"#;
         serde_json::from_str(text).unwrap()
     }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use vreserve_testbed::{Guest, Host, LabSpec, Network, Role};
 
+use super::provider::OWNER;
+
 /// Where the proxy listens for nodes, and links for datagrams (RFC 7348).
 const CONTROL_PORT: u16 = 7654;
 const LINK_PORT: u16 = 4789;
@@ -188,13 +190,13 @@ fn odin(network: &Network, oclient: &Path, socket: &Path, time_scale: f64) -> St
 }
 
 fn gara(network: &str, server: SocketAddr, certificates: &Path) -> String {
-    let file = |name| quoted(&certificates.join(name));
+    let file = |name: &str| quoted(&certificates.join(name));
     format!(
         "\n[reserve.{network}]\nuse = \"reserve-gara\"\nnetwork = \"{network}\"\nserver = \"{server}\"\n\
          ca = {}\ncertificate = {}\nkey = {}\n",
         file("ca.pem"),
-        file("lead.pem"),
-        file("lead.key"),
+        file(&format!("{OWNER}.pem")),
+        file(&format!("{OWNER}.key")),
     )
 }
 
@@ -274,7 +276,7 @@ mod tests {
             keys: &keys,
             provision: Provision::Gara {
                 network: "qos",
-                server: "198.51.100.1:7512".parse().unwrap(),
+                server: "198.51.100.1:2119".parse().unwrap(),
                 certificates: Path::new("/t/gara"),
             },
             dials: &Dials::CONGESTED,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use vreserve_testbed::gara::admin::{self, Answer, Question};
+use vreserve_testbed::gara::certificates;
 use vreserve_testbed::odin::client::ask;
 use vreserve_testbed::odin::protocol::{Reply, Request};
 use vreserve_testbed::{Lab, LabSpec};
@@ -13,10 +15,10 @@ use super::config::Provision;
 use super::setting::{Backend, Setting};
 use crate::artifacts::Artifacts;
 
-/// Where GARA's server listens, on the proxy's host.
-const GARA_PORT: u16 = 7512;
-/// Owners at GARA's server, by the names of their certificates.
-const OWNER: &str = "lead";
+/// Where GARA's server listens, on the proxy's host: where Globus' gatekeepers did.
+const GARA_PORT: u16 = 2119;
+/// Who owns reservations at GARA's server, by the name in its certificate.
+pub(crate) const OWNER: &str = "lead";
 
 /// One provider.
 pub(crate) struct Provider {
@@ -83,5 +85,35 @@ impl Provider {
                 certificates: &self.folder,
             },
         })
+    }
+
+    /// How many circuits it has, in any state but over and gone.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn circuits(&self) -> anyhow::Result<usize> {
+        match self.setting.backend {
+            Backend::Odin => match ask(&self.socket, &Request::List)? {
+                Reply::Paths(paths) => Ok(paths.len()),
+                _ => bail!("the ODIN server answered another question"),
+            },
+            Backend::Gara => match admin::ask(&self.socket, &Question::List)? {
+                Answer::Reservations(all) => {
+                    Ok(all.iter().filter(|(_, one)| one.state.holds_capacity()).count())
+                }
+                _ => bail!("the GARA server answered another question"),
+            },
+        }
+    }
+
+    fn gara_command(&self, built: &Artifacts, lab: &LabSpec) -> anyhow::Result<Command> {
+        certificates::make(&self.folder, &[OWNER.to_owned()], &[self.gara.ip()])?;
+        let file = |name| self.folder.join(name);
+        let mut server = Command::new(built.program("gara-server")?);
+        server.args(["--lab", &lab.name, "--listen", &self.gara.to_string()]);
+        server.arg("--ca").arg(file("ca.pem")).arg("--cert").arg(file("server.pem"));
+        server.arg("--key").arg(file("server.key")).arg("--state").arg(file("state"));
+        server.arg("--socket").arg(&self.socket);
+        Ok(server)
     }
 }

@@ -137,7 +137,7 @@ impl Stage {
     /// # Errors
     /// If it does not answer.
     pub(crate) fn circuits(&self) -> anyhow::Result<usize> {
-        self.provider.as_ref().context("the provider was not started")?.circuits(self.lab())
+        self.provider.as_ref().context("the provider was not started")?.circuits()
     }
 
     /// Ends daemons and provider, takes the lab down, removes the files.
