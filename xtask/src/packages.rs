@@ -10,10 +10,11 @@ use nix::unistd::geteuid;
 use crate::run;
 
 /// A program and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("bridge", "iproute2"),
+    ("nft", "nftables"),
     ("iperf3", "iperf3"),
     ("tcpdump", "tcpdump"),
     ("ethtool", "ethtool"),
@@ -115,6 +116,6 @@ mod tests {
     fn each_missing_package_is_named_once() {
         assert_eq!(missing(&|_| true), [""; 0]);
         let has_only_tcpdump = |program: &str| program == "tcpdump";
-        assert_eq!(missing(&has_only_tcpdump), ["iproute2", "iperf3", "ethtool", "iputils-ping", "valgrind"]);
+        assert_eq!(missing(&has_only_tcpdump), ["iproute2", "nftables", "iperf3", "ethtool", "iputils-ping", "valgrind"]);
     }
 }
