@@ -86,6 +86,12 @@ pub enum Error {
         /// The offending command and the program's own words.
         message: String,
     },
+    /// The GARA server could not start, or cannot go on.
+    #[error("gara server: {reason}")]
+    Gara {
+        /// One line.
+        reason: String,
+    },
     /// The ODIN server could not start.
     #[error("odin server: {reason}")]
     Odin {

@@ -5,6 +5,7 @@
 
 mod batch;
 pub mod error;
+pub mod gara;
 pub mod lab;
 mod link_state;
 pub mod mac;
@@ -14,6 +15,6 @@ pub mod units;
 
 pub use error::{Error, Result};
 pub use lab::Lab;
-pub use lab::spec::{GUEST_MTU, Guest, GuestInterface, Host, LabSpec, Network, Role};
+pub use lab::spec::{Core, GUEST_MTU, Guest, GuestInterface, Host, LabSpec, Network, Role};
 pub use mac::Mac;
 pub use units::{BitsPerSecond, Bytes};

@@ -60,6 +60,20 @@ pub(crate) fn offer(program: &str, package: &'static str) -> anyhow::Result<()> 
     install(&[package]).with_context(|| format!("the Debian package {package} cannot be had"))
 }
 
+/// Installs what a test compares us with, if its header is not there.
+///
+/// # Errors
+/// It cannot be had; the test then says that it was left out.
+pub(crate) fn offer_header(header: &str, package: &'static str) -> anyhow::Result<()> {
+    if Path::new(header).exists() {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        bail!("the Debian package {package} is not installed");
+    }
+    install(&[package]).with_context(|| format!("the Debian package {package} cannot be had"))
+}
+
 /// Whether this process may make a lab; a sentence why not.
 pub(crate) fn lab_ability() -> Result<(), String> {
     if !geteuid().is_root() {

@@ -9,8 +9,9 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::layout::CORE_NET;
 use super::spec::{
-    Attachment, COMMODITY, Commodity, Guest, GuestInterface, Host, LabSpec, Network, NetworkKind, Role,
+    Attachment, COMMODITY, Commodity, Core, Guest, GuestInterface, Host, LabSpec, Network, NetworkKind, Role,
 };
 use crate::error::{Error, Result, hint, suggest};
 use crate::mac::Mac;
@@ -41,6 +42,16 @@ struct CommodityTable {
     subnet: Spanned<Ipv4Net>,
     #[serde(default = "default_mtu")]
     mtu: Spanned<u32>,
+    core: Option<CoreTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoreTable {
+    rate: BitsPerSecond,
+    #[serde(default = "default_core_queue")]
+    queue: Bytes,
+    routers: (Spanned<String>, Spanned<String>),
 }
 
 #[derive(Deserialize)]
@@ -74,6 +85,7 @@ struct HostTable {
     role: Role,
     #[serde(default)]
     attach: BTreeMap<String, Spanned<String>>,
+    router: Option<Spanned<String>>,
     #[serde(default)]
     guest: Vec<GuestTable>,
 }
@@ -90,6 +102,11 @@ struct GuestTable {
 
 fn default_queue() -> Bytes {
     Bytes(2 << 20)
+}
+
+/// 20 ms of 100 Mbit/s.
+fn default_core_queue() -> Bytes {
+    Bytes(256 << 10)
 }
 
 fn default_mtu() -> Spanned<u32> {
@@ -128,7 +145,12 @@ fn check(file: LabFile) -> Checked<LabSpec> {
     let mut names = BTreeSet::from([COMMODITY.to_owned()]);
     let mtu = check_mtu(&file.commodity.mtu)?;
     check_subnets(&file)?;
-    let CommodityTable { rate, queue, subnet, .. } = file.commodity;
+    let CommodityTable { rate, queue, subnet, core: core_table, .. } = file.commodity;
+    if core_table.is_some() && rate.is_none() {
+        let message = "a commodity network with routers needs a rate for its hosts";
+        return Err((file.name.span(), message.to_owned()));
+    }
+    let core = core_table.map(|table| core(table, &subnet, &mut names)).transpose()?;
     let networks: Vec<Network> = file
         .network
         .into_iter()
@@ -140,15 +162,50 @@ fn check(file: LabFile) -> Checked<LabSpec> {
         if table.role == Role::Proxy && hosts.iter().any(|host: &Host| host.role == Role::Proxy) {
             return Err((table.name.span(), "a lab has one proxy, and there is one above".to_owned()));
         }
-        hosts.push(host(table, address, index, &networks, &mut names)?);
+        let router = router(core.as_ref(), &table, address)?;
+        hosts.push(Host { router, ..host(table, address, index, &networks, &mut names)? });
     }
     if rate.is_none() && hosts.len() != 2 {
         let message = "a commodity network without a rate is a wire between exactly two hosts";
         return Err((file.name.span(), message.to_owned()));
     }
     check_guests(&hosts).map_err(|message| (file.name.span(), message))?;
-    let commodity = Commodity { rate, queue, subnet: subnet.into_inner(), mtu };
+    let commodity = Commodity { rate, queue, subnet: subnet.into_inner(), mtu, core };
     Ok(LabSpec { name: file.name.into_inner(), commodity, networks, hosts })
+}
+
+fn core(table: CoreTable, subnet: &Spanned<Ipv4Net>, names: &mut BTreeSet<String>) -> Checked<Core> {
+    let (one, other) = table.routers;
+    check_name(&one, names)?;
+    check_name(&other, names)?;
+    let net = *subnet.as_ref();
+    if net.contains(&CORE_NET) || CORE_NET.contains(&net) {
+        return Err((subnet.span(), format!("{net} overlaps {CORE_NET}, the core link's own")));
+    }
+    let Some(gateway) = net.hosts().last() else {
+        return Err((subnet.span(), format!("{net} has no address for the routers")));
+    };
+    let routers = [one.into_inner(), other.into_inner()];
+    Ok(Core { rate: table.rate, queue: table.queue, routers, gateway })
+}
+
+/// The router that a host is at: named where there are routers, and only there.
+fn router(core: Option<&Core>, table: &HostTable, address: Ipv4Net) -> Checked<Option<String>> {
+    match (core, &table.router) {
+        (None, None) => Ok(None),
+        (None, Some(name)) => Err((name.span(), "the commodity network has no routers".to_owned())),
+        (Some(_), None) => {
+            Err((table.name.span(), "which router is this host at? write router = \"…\"".to_owned()))
+        }
+        (Some(core), Some(_)) if core.gateway == address.addr() => {
+            Err((table.name.span(), format!("{} is the routers' address: the subnet is full", core.gateway)))
+        }
+        (Some(core), Some(name)) if core.routers.contains(name.as_ref()) => Ok(Some(name.as_ref().clone())),
+        (Some(core), Some(name)) => {
+            let like = suggest(name.as_ref(), core.routers.iter().map(String::as_str));
+            Err((name.span(), format!("there is no router {}{}", name.as_ref(), hint(&like))))
+        }
+    }
 }
 
 fn network(table: NetworkTable, names: &mut BTreeSet<String>) -> Checked<Network> {
@@ -220,7 +277,7 @@ fn host(
     }
     let guests = table.guest.into_iter().map(|guest_table| guest(guest_table, names));
     let guests = guests.collect::<std::result::Result<_, _>>()?;
-    Ok(Host { name: table.name.into_inner(), role: table.role, commodity, attachments, guests })
+    Ok(Host { name: table.name.into_inner(), role: table.role, commodity, attachments, guests, router: None })
 }
 
 fn guest(table: GuestTable, names: &mut BTreeSet<String>) -> Checked<Guest> {

@@ -35,6 +35,9 @@ const SETTINGS: [(&str, &str); 4] = [
 /// token bucket lets go on one processor may overtake what it let go on another, which no wire does.
 const SPREAD_BY_FLOW: &str = "/proc/sys/net/core/rps_default_mask";
 
+/// Makes a namespace a router.
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+
 /// A lab that is up. Dropping one that this value brought up takes it down.
 #[derive(Debug)]
 pub struct Lab {
@@ -197,6 +200,11 @@ fn make(spec: &LabSpec, lock: &Lock) -> Result<()> {
         let is_guest = guests.contains(&namespace);
         let is_spread = !is_guest && spec.commodity.rate.is_some();
         netns::inside(&namespace, || apply_settings(is_spread))?.map_err(io_error("set up", namespace))?;
+    }
+    for router in spec.commodity.core.iter().flat_map(|core| &core.routers) {
+        let namespace = spec.namespace(router);
+        netns::inside(&namespace, || std::fs::write(FORWARDING, "1"))?
+            .map_err(io_error("set up", namespace))?;
     }
     layout::contents(spec).iter().try_for_each(|batch| batch.run(Some(lock.file())))?;
     layout::carrying(spec)

@@ -45,6 +45,22 @@ pub struct Commodity {
     pub subnet: Ipv4Net,
     /// MTU of its ports.
     pub mtu: u32,
+    /// Two routers and the link between them, in place of the one switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<Core>,
+}
+
+/// The routed kind of commodity network: hosts, edge router, core link, edge router, hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Core {
+    /// Enforced on the core link, in both directions: the bottleneck.
+    pub rate: BitsPerSecond,
+    /// Buffer in front of the bottleneck for traffic without a reservation.
+    pub queue: Bytes,
+    /// The two routers; each is a member of the lab.
+    pub routers: [String; 2],
+    /// The address that every host sends through; both routers have it.
+    pub gateway: Ipv4Addr,
 }
 
 /// A reservable network.
@@ -91,6 +107,9 @@ pub struct Host {
     pub attachments: BTreeMap<String, Attachment>,
     /// Guests it serves.
     pub guests: Vec<Guest>,
+    /// The edge router it is at, where the commodity network has routers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
 }
 
 /// Place of a host in the star.
@@ -167,18 +186,22 @@ impl LabSpec {
         Ok(self)
     }
 
-    /// Name of a member's namespace. `member` is a host, a guest, a network or [`COMMODITY`].
+    /// Name of a member's namespace. `member` is a host, a guest, a network, a router or [`COMMODITY`].
     ///
     /// A lab's name holds no hyphen, so namespaces of different labs never have the same name.
     pub fn namespace(&self, member: &str) -> String {
         format!("vr-{}-{member}", self.name)
     }
 
-    /// Every member: the commodity network unless it is a mere wire, the reservable ones, hosts, guests.
+    /// Every member: the commodity network unless it is a mere wire, its routers if it has any, the reservable
+    /// networks, hosts, guests.
     pub fn members(&self) -> impl Iterator<Item = &str> {
-        let commodity = self.commodity.rate.map(|_| COMMODITY);
+        let core = self.commodity.core.as_ref();
+        let routers = core.into_iter().flat_map(|core| core.routers.iter().map(String::as_str));
+        let commodity = self.commodity.rate.filter(|_| core.is_none()).map(|_| COMMODITY);
         commodity
             .into_iter()
+            .chain(routers)
             .chain(self.networks.iter().map(|network| network.name.as_str()))
             .chain(self.hosts.iter().map(|host| host.name.as_str()))
             .chain(self.guests().map(|(_, guest)| guest.name.as_str()))
@@ -221,6 +244,14 @@ impl LabSpec {
     /// The hub of the star, if the file names one.
     pub fn proxy(&self) -> Option<&Host> {
         self.hosts.iter().find(|host| host.role == Role::Proxy)
+    }
+}
+
+impl Core {
+    /// The router at the other end of the core link.
+    pub fn other(&self, router: &str) -> &str {
+        let [one, other] = &self.routers;
+        if one == router { other } else { one }
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod gara;
+
 use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -22,10 +24,15 @@ pub(crate) fn can_run() -> bool {
     } else {
         return true;
     };
+    skip(reason);
+    false
+}
+
+/// Says that the running test is left out, where nobody captures it.
+pub(crate) fn skip(reason: &str) {
     let test = std::thread::current().name().unwrap_or("test").to_owned();
     // One write, so that concurrent tests do not tear the line apart.
     let _ = std::io::stderr().write_all(format!("\nSKIPPED: {test}: {reason}\n").as_bytes());
-    false
 }
 
 /// A lab under a name that no other test and no other run uses.

@@ -114,7 +114,7 @@ fn a_wrong_text_is_refused_where_it_goes_wrong() {
         ("a=b#", 4),
         ("a=b$X", 4),
         ("$(X)=b", 0),
-        ("a=\"b", 4),
+        ("a=\"b", 2),
     ] {
         let error = parse(text).expect_err(text);
         assert_eq!(error.offset, offset, "{text}: {error}");
