@@ -43,7 +43,8 @@ impl Site {
         let lab = Lab::up(spec.named(&name).unwrap()).unwrap();
         let files = tempfile::tempdir().unwrap();
         let owners = ["one".to_owned(), "other".to_owned()];
-        certificates::make(&files.path().join("certificates"), &owners, &["127.0.0.1".parse().unwrap()]).unwrap();
+        certificates::make(&files.path().join("certificates"), &owners, &["127.0.0.1".parse().unwrap()])
+            .unwrap();
         // Free a moment ago, and nobody else asks for ports here.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut site = Self { server: None, address, files, lab };
@@ -80,7 +81,9 @@ impl Site {
     /// Reservations that hold capacity, by the server's own word.
     fn held(&self) -> Option<usize> {
         match ask(&self.files.path().join("gara.sock"), &Question::List) {
-            Ok(Answer::Reservations(all)) => Some(all.iter().filter(|(_, r)| r.state.holds_capacity()).count()),
+            Ok(Answer::Reservations(all)) => {
+                Some(all.iter().filter(|(_, r)| r.state.holds_capacity()).count())
+            }
             _ => None,
         }
     }
@@ -127,7 +130,8 @@ impl Site {
     /// Whether the bottleneck's kernel has a class of this rate, both ways.
     fn has_class(&self, rate: &str) -> bool {
         ["west", "east"].iter().all(|router| {
-            let shown = self.lab.exec(router, Command::new("tc").args(["class", "show", "dev", "core"])).unwrap();
+            let shown =
+                self.lab.exec(router, Command::new("tc").args(["class", "show", "dev", "core"])).unwrap();
             String::from_utf8_lossy(&shown.stdout).contains(&format!("rate {rate} "))
         })
     }

@@ -70,6 +70,9 @@ struct DemoArguments {
     /// Leave the lab, the daemons and the provider running afterwards.
     #[arg(long)]
     keep: bool,
+    /// With what is built for tests, which is slower.
+    #[arg(long)]
+    dev: bool,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
             backend: arguments.backend,
             is_plain: arguments.plain,
             keep: arguments.keep,
+            profile: if arguments.dev { artifacts::Profile::Dev } else { artifacts::Profile::Release },
         }),
         Task::Test { skip_system } => test::test(skip_system),
         Task::Check => check::check(),

@@ -130,6 +130,9 @@ mod tests {
     fn each_missing_package_is_named_once() {
         assert_eq!(missing(&|_| true), [""; 0]);
         let has_only_tcpdump = |program: &str| program == "tcpdump";
-        assert_eq!(missing(&has_only_tcpdump), ["iproute2", "nftables", "iperf3", "ethtool", "iputils-ping", "valgrind"]);
+        assert_eq!(
+            missing(&has_only_tcpdump),
+            ["iproute2", "nftables", "iperf3", "ethtool", "iputils-ping", "valgrind"]
+        );
     }
 }

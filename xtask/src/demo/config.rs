@@ -167,7 +167,7 @@ impl Surroundings<'_> {
     fn reserve(&self) -> String {
         match self.provision {
             Provision::Odin { oclient, socket, time_scale } => {
-                let of = |network| odin(network, oclient, socket, time_scale);
+                let of = |network: &Network| odin(network, oclient, socket, time_scale);
                 self.lab.networks.iter().map(of).collect()
             }
             Provision::Gara { network, server, certificates } => gara(network, server, certificates),

@@ -189,6 +189,7 @@ impl Figures {
         let number = |value: Option<u64>| value.map_or_else(|| "—".to_owned(), |value| value.to_string());
         let Phases { inference_s, planning_s, reservation_s, probe_s, cutover_s } = self.phases;
         let way = self.circuit;
+        let to_it = format!("to the {way}");
         let competing = |mbps: Option<f64>| {
             mbps.map_or_else(String::new, |mbps| format!("; others have {mbps:.1} Mbit/s"))
         };
@@ -205,7 +206,7 @@ impl Figures {
                 self.gain.map_or_else(|| "—".to_owned(), |gain| format!("{gain:.1}")),
                 competing(self.competing_after_mbps)
             ),
-            format!("{:<16} {}  of which", format!("to the {way}"), shown(self.seconds_to_lightpath, "s")),
+            format!("{to_it:<16} {}  of which", shown(self.seconds_to_lightpath, "s")),
             format!("  inference      {}", shown(inference_s, "s")),
             format!("  planning       {}", shown(planning_s, "s")),
             format!("  reservation    {}  the provider's own", shown(reservation_s, "s")),

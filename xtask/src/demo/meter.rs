@@ -50,11 +50,8 @@ impl Meter {
 
 /// Bytes received on an interface: the first number of its line.
 fn received(table: &str, interface: &str) -> Option<u64> {
-    let counters = |line: &'_ str| -> Option<String> {
-        let (name, counters) = line.split_once(':')?;
-        (name.trim() == interface).then(|| counters.to_owned())
-    };
-    let counters = table.lines().find_map(counters)?;
+    let mut rows = table.lines().filter_map(|line| line.split_once(':'));
+    let (_, counters) = rows.find(|(name, _)| name.trim() == interface)?;
     counters.split_ascii_whitespace().next()?.parse().ok()
 }
 

@@ -68,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) backend: Backend,
     pub(crate) is_plain: bool,
     pub(crate) keep: bool,
+    pub(crate) profile: Profile,
 }
 
 /// Shows the main job, and fails if it was not done.
@@ -78,7 +79,7 @@ pub(crate) fn demo(options: &Options) -> anyhow::Result<()> {
     interrupt::catch()?;
     packages::ensure()?;
     packages::lab_ability().map_err(|reason| anyhow!("no demo here: {reason}"))?;
-    let built = Artifacts::build(Profile::Release)?;
+    let built = Artifacts::build(options.profile)?;
     interrupt::check()?;
     let figures = play(options, &built)?;
     if let Some(file) = &options.json {

@@ -17,7 +17,7 @@ const STREAMS: &str = "8";
 const TCP_PORT: u16 = 5301;
 /// And a UDP stream that yields to nobody.
 const UDP_PORT: u16 = 5302;
-const UDP_RATE: &str = "30M";
+const UDP_RATE: &str = "60M";
 const UDP_LENGTH: &str = "1400";
 /// iperf3 wants an end; we end it before.
 const AT_MOST_SECONDS: &str = "600";
