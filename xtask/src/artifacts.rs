@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::run;
 
 /// What is built, by package; a plugin's shared object is named after its package.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "vreserve",
     "vreserve-testbed",
     "vreserve-capture-iouring",
@@ -20,6 +20,7 @@ const PACKAGES: [&str; 8] = [
     "vreserve-infer-vttif",
     "vreserve-adapt-vadapt",
     "vreserve-reserve-odin",
+    "vreserve-reserve-gara",
 ];
 
 /// How much the compiler optimises.

@@ -19,7 +19,7 @@ mod test;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 /// Development commands of VRESERVE.
 #[derive(Parser)]
@@ -62,21 +62,17 @@ struct DemoArguments {
     #[arg(long)]
     real_time: bool,
     /// What reserves the lightpath.
-    #[arg(long, value_enum, default_value_t = Backend::Odin)]
-    backend: Backend,
+    #[arg(long, value_enum, default_value_t = demo::Backend::Odin)]
+    backend: demo::Backend,
     /// No colour, no line that is drawn over; as if the output were no terminal.
     #[arg(long)]
     plain: bool,
     /// Leave the lab, the daemons and the provider running afterwards.
     #[arg(long)]
     keep: bool,
-}
-
-/// Reservation backends that the demo can run on.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// ODIN: lightpaths.
-    Odin,
+    /// With what is built for tests, which is slower.
+    #[arg(long)]
+    dev: bool,
 }
 
 fn main() -> ExitCode {
@@ -84,11 +80,10 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::demo(&demo::Options {
             json: arguments.json,
             real_time: arguments.real_time,
-            backend: match arguments.backend {
-                Backend::Odin => "odin",
-            },
+            backend: arguments.backend,
             is_plain: arguments.plain,
             keep: arguments.keep,
+            profile: if arguments.dev { artifacts::Profile::Dev } else { artifacts::Profile::Release },
         }),
         Task::Test { skip_system } => test::test(skip_system),
         Task::Check => check::check(),

@@ -57,7 +57,8 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         record.stage("system tests", || system_tests(&programs))?;
         match packages::lab_ability() {
             Ok(()) => {
-                record.stage("demo", || demo().map(|()| Reported::default()))?;
+                record.stage("demo", || demo("odin").map(|()| Reported::default()))?;
+                record.stage("demo, gara", || demo("gara").map(|()| Reported::default()))?;
                 record.stage("campaigns", || campaigns().map(|()| Reported::default()))?;
             }
             Err(reason) => record.skip(&format!("demo and campaigns: {reason}")),
@@ -107,11 +108,12 @@ fn system_tests(programs: &PathBuf) -> anyhow::Result<Reported> {
 }
 
 /// The demo as a person runs it, in a process of its own, and what it wrote.
-fn demo() -> anyhow::Result<()> {
+fn demo(backend: &str) -> anyhow::Result<()> {
     let file = std::env::temp_dir().join(format!("vreserve-demo-{}.json", std::process::id()));
-    let ran = std::env::current_exe()
-        .context("find xtask")
-        .and_then(|xtask| run::run(Command::new(xtask).args(["demo", "--plain", "--json"]).arg(&file)));
+    let ran = std::env::current_exe().context("find xtask").and_then(|xtask| {
+        let arguments = ["demo", "--backend", backend, "--plain", "--json"];
+        run::run(Command::new(xtask).args(arguments).arg(&file))
+    });
     let text = std::fs::read_to_string(&file);
     // The file is ours; that it was never written is said by `ran`.
     let _ = std::fs::remove_file(&file);
@@ -135,7 +137,23 @@ fn judge(figures: &Value) -> anyhow::Result<()> {
     for key in ["frames_lost_at_cutover", "frames_reordered_at_cutover", "circuits_left", "namespaces_left"] {
         ensure!(number(key)? == 0.0, "{key} is {}", figures[key]);
     }
-    ensure!(number("gain")? >= 5.0, "gain is {}", figures["gain"]);
+    if figures["backend"] == "gara" {
+        let (reserved, competing) = (number("reserved_mbps")?, number("competing_mbps")?);
+        ensure!(
+            number("before_mbps")? < 0.2 * reserved,
+            "before_mbps is {} of {reserved}",
+            figures["before_mbps"]
+        );
+        ensure!(
+            number("after_mbps")? >= 0.9 * reserved,
+            "after_mbps is {} of {reserved}",
+            figures["after_mbps"]
+        );
+        // Without it, nothing would have been shown.
+        ensure!(competing >= reserved, "competing_mbps is {competing}");
+    } else {
+        ensure!(number("gain")? >= 5.0, "gain is {}", figures["gain"]);
+    }
     for phase in ["inference_s", "planning_s", "reservation_s", "probe_s", "cutover_s"] {
         ensure!(figures["phases"][phase].is_f64(), "the figures have no phase `{phase}`");
     }
@@ -156,9 +174,33 @@ mod tests {
         })
     }
 
+    fn good_on_a_congested_network() -> Value {
+        let mut figures = good();
+        let more = json!({ "backend": "gara", "reserved_mbps": 40.0, "competing_mbps": 90.0, "before_mbps": 4.0,
+            "after_mbps": 39.0 });
+        figures.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        figures
+    }
+
     #[test]
     fn good_figures_pass() {
         judge(&good()).unwrap();
+        judge(&good_on_a_congested_network()).unwrap();
+    }
+
+    #[test]
+    fn a_reservation_that_was_not_needed_or_not_kept_is_named() {
+        for (key, value) in [
+            ("before_mbps", json!(8.0)),
+            ("after_mbps", json!(35.9)),
+            ("competing_mbps", json!(12.0)),
+            ("competing_mbps", json!(null)),
+            ("reserved_mbps", json!(null)),
+        ] {
+            let mut figures = good_on_a_congested_network();
+            figures[key] = value;
+            assert!(judge(&figures).unwrap_err().to_string().contains(key), "{key}");
+        }
     }
 
     #[test]

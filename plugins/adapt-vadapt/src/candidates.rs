@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vreserve_sdk::model::{BackendView, BitsPerSecond, Capabilities, Snapshot};
 
-use crate::config::Config;
+use crate::config::{Config, Rates};
 use crate::demand::NodePair;
 
 /// The snapshot's nodes and backends, by name.
@@ -61,11 +61,17 @@ pub(crate) fn share(lasting: Duration, backend: &Capabilities) -> f64 {
     carrying / (lasting + backend.teardown_time).as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
-/// The rate to ask for: that of the backend where it is fixed, else demand with headroom, rounded up.
-pub(crate) fn rate_wanted(demand: BitsPerSecond, headroom: f64, backend: &Capabilities) -> BitsPerSecond {
+/// The rate to ask for: that of the backend where it is fixed, else demand with headroom within what is set for
+/// the network, rounded up.
+pub(crate) fn rate_wanted(
+    demand: BitsPerSecond,
+    headroom: f64,
+    rates: Rates,
+    backend: &Capabilities,
+) -> BitsPerSecond {
     let step = backend.granularity.0.max(1);
-    let rate = (demand.0 as f64 * headroom).ceil() as u64;
-    backend.fixed_rate.unwrap_or(BitsPerSecond(rate.div_ceil(step).saturating_mul(step)))
+    let rate = rates.bound(BitsPerSecond((demand.0 as f64 * headroom).ceil() as u64));
+    backend.fixed_rate.unwrap_or(BitsPerSecond(rate.0.div_ceil(step).saturating_mul(step)))
 }
 
 #[cfg(test)]
@@ -94,10 +100,16 @@ mod tests {
     fn rates_are_fixed_or_rounded_up() {
         let mbit = |n: u64| BitsPerSecond(n * 1_000_000);
         let any = Capabilities::default();
-        assert_eq!(rate_wanted(mbit(50), 1.2, &any), mbit(60));
+        let free = Rates::default();
+        assert_eq!(rate_wanted(mbit(50), 1.2, free, &any), mbit(60));
         let steps = Capabilities { granularity: mbit(50), ..Capabilities::default() };
-        assert_eq!(rate_wanted(mbit(50), 1.2, &steps), mbit(100));
+        assert_eq!(rate_wanted(mbit(50), 1.2, free, &steps), mbit(100));
         let fixed = Capabilities { fixed_rate: Some(mbit(10_000)), ..Capabilities::default() };
-        assert_eq!(rate_wanted(mbit(50), 1.2, &fixed), mbit(10_000));
+        assert_eq!(rate_wanted(mbit(50), 1.2, free, &fixed), mbit(10_000));
+        let bound = Rates { least: mbit(40), most: Some(mbit(55)) };
+        for (demand, rate) in [(1, 40), (40, 48), (50, 55)] {
+            assert_eq!(rate_wanted(mbit(demand), 1.2, bound, &any), mbit(rate), "{demand}");
+        }
+        assert_eq!(rate_wanted(mbit(1), 1.2, bound, &fixed), mbit(10_000));
     }
 }

@@ -19,7 +19,7 @@ mod planner;
 use vreserve_sdk::model::{Snapshot, Wanted};
 use vreserve_sdk::{Adapt, Counter, Failure, Host, tracing};
 
-pub use config::Config;
+pub use config::{Config, Rates};
 pub use planner::{Changes, Planner};
 
 /// The plugin.

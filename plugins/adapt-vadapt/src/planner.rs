@@ -126,7 +126,12 @@ impl Step<'_> {
             // What a silent node sends is unknown, not zero.
             let is_silent = |name: &String| *name == pair.a || *name == pair.z;
             let known = !self.snapshot.topology.silent_nodes.iter().any(is_silent);
-            chosen.low.watch(known && self.demands.rate(pair) < self.config.low(), now);
+            let demand = self.demands.rate(pair);
+            // Beside its circuit such a pair sends what a congested network lets through, not what it would.
+            let squeezed = self.config.rates_on(&chosen.network).least.0 > 0
+                && chosen.carries_since.is_none()
+                && demand.0 > 0;
+            chosen.low.watch(known && !squeezed && demand < self.config.low(), now);
             chosen.guests.retain(|guests| placed.spans(pair, *guests));
         }
     }
@@ -220,7 +225,8 @@ impl Step<'_> {
     fn choose(&mut self, challenger: Challenger) {
         let Challenger { pair, rate, network } = challenger;
         let backend = self.candidates.capabilities(&network);
-        let rate = backend.map_or(rate, |backend| rate_wanted(rate, self.config.headroom, backend));
+        let rates = self.config.rates_on(&network);
+        let rate = backend.map_or(rate, |backend| rate_wanted(rate, self.config.headroom, rates, backend));
         self.released.remove(&pair);
         self.chosen.insert(pair, Chosen::new(&network, rate, self.snapshot.now));
     }
@@ -277,7 +283,8 @@ impl Step<'_> {
             let demand = self.demands.rate(pair);
             let backend = self.candidates.capabilities(&chosen.network).filter(|backend| backend.modify);
             if let Some(backend) = backend.filter(|_| demand > chosen.rate) {
-                chosen.rate = rate_wanted(demand, self.config.headroom, backend);
+                let rates = self.config.rates_on(&chosen.network);
+                chosen.rate = rate_wanted(demand, self.config.headroom, rates, backend);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::paint::Colour;
 use super::record::{Event, LinkName};
+use super::setting::Words;
 
 /// What is said about one event.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(crate) struct Caption {
 }
 
 /// Says what happened, if it is worth a line. `guests` names Ethernet addresses.
-pub(crate) fn caption(event: &Event, guests: &BTreeMap<String, String>) -> Option<Caption> {
+pub(crate) fn caption(event: &Event, guests: &BTreeMap<String, String>, words: Words) -> Option<Caption> {
     let name = |mac: &String| guests.get(mac).unwrap_or(mac).clone();
     let say = |word, colour, text| Some(Caption { word, text, colour });
     match event {
@@ -37,7 +38,7 @@ pub(crate) fn caption(event: &Event, guests: &BTreeMap<String, String>) -> Optio
         }
         Event::ReservationActive { native_id, labels, took_ms, .. } => {
             let labels = labels.iter().map(|(key, value)| format!("{key} {value}"));
-            let id = native_id.iter().map(|id| format!("path {id}"));
+            let id = native_id.iter().map(|id| format!("{} {id}", words.id));
             let what: Vec<_> = id.chain(labels).collect();
             say("active", Colour::Magenta, format!("{}, after {}", what.join(", "), seconds(*took_ms)))
         }
@@ -53,21 +54,24 @@ pub(crate) fn caption(event: &Event, guests: &BTreeMap<String, String>) -> Optio
             say("probed", Colour::Cyan, format!("{rtt}{:.0} % lost, {took_ms} ms", loss * 100.0))
         }
         Event::PairSwitched { source, destination, onto, held_frames, held_us } => {
-            let way = if onto.is_some() { "the lightpath" } else { "the star" };
+            let way = if onto.is_some() { words.circuit } else { "star" };
             let held = format!("{} held for {}", count_u64(*held_frames, "frame"), millis(*held_us));
             let pair = format!("{} → {}", name(source), name(destination));
-            say("cut over", Colour::Green, format!("{pair} onto {way}: {held}, then sent in order"))
+            say("cut over", Colour::Green, format!("{pair} onto the {way}: {held}, then sent in order"))
         }
         Event::PairAborted { source, destination, reason, .. } => {
             let pair = format!("{} → {}", name(source), name(destination));
             say("stayed", Colour::Red, format!("{pair}: {reason}"))
         }
         Event::Carrying { pairs, .. } => {
-            say("carrying", Colour::Green, format!("{} on the lightpath", count(*pairs, "pair", "pairs")))
+            let pairs = count(*pairs, "pair", "pairs");
+            say("carrying", Colour::Green, format!("{pairs} on the {}", words.circuit))
         }
         Event::CircuitFailed { reason, .. } => say("failed", Colour::Red, reason.clone()),
         Event::CuttingBack { reason, .. } => say("cut back", Colour::Yellow, reason.clone()),
-        Event::Releasing { .. } => say("releasing", Colour::Magenta, "the path is being torn down".into()),
+        Event::Releasing { .. } => {
+            say("releasing", Colour::Magenta, format!("the {} is being given back", words.circuit))
+        }
         Event::Released { since_ending_ms, .. } => say(
             "released",
             Colour::Magenta,
@@ -106,7 +110,7 @@ mod tests {
     fn said(line: &str) -> Option<String> {
         let guests = BTreeMap::from([("02:00".to_owned(), "a1".to_owned())]);
         let event = serde_json::from_str(line).unwrap();
-        caption(&event, &guests).map(|caption| format!("{}: {}", caption.word, caption.text))
+        caption(&event, &guests, Words::ODIN).map(|caption| format!("{}: {}", caption.word, caption.text))
     }
 
     #[test]

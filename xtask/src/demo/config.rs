@@ -1,12 +1,17 @@
 //! One TOML file per node, from the lab. Pure: text out.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use vreserve_testbed::{Guest, Host, LabSpec, Network, Role};
 
+use super::provider::OWNER;
+
 /// Where the proxy listens for nodes, and links for datagrams (RFC 7348).
 const CONTROL_PORT: u16 = 7654;
 const LINK_PORT: u16 = 4789;
+/// Of the second endpoint on a commodity address, whose datagrams routers tell apart by it.
+const SECOND_LINK_PORT: u16 = 4790;
 
 /// How soon demand is seen and a circuit asked for or given back, in a configuration's own words.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +52,28 @@ impl Dials {
         min_hold: "2s",
         lead: "",
     };
+
+    /// What a pair asks for on a bottleneck of 100 Mbit/s, in Mbit/s.
+    pub(crate) const CONGESTED_MBPS: f64 = 40.0;
+
+    /// For people who watch a congested network.
+    ///
+    /// The guests' TCP gets next to nothing there, so what they offer is little more than their UDP (3 Mbit/s and
+    /// headers) and the gauge's frames (0.85 Mbit/s). Worth a circuit is more than the gauge alone and less than
+    /// both. A window that is this long shows how the pair fares without one for some seconds, and is what an operator
+    /// would choose for demand that is small and unsteady. How much is asked for is said outright, because measured
+    /// demand cannot tell.
+    pub(crate) const CONGESTED: Self = Self {
+        report_interval: "500ms",
+        window: "8s",
+        hold: "1s",
+        noise: "1mbit",
+        worth: "2500kbit",
+        not_worth: "1500kbit",
+        release_after: "1s",
+        min_hold: "2s",
+        lead: "\n[adapt.vadapt.rates.qos]\nleast = \"40mbit\"\nmost = \"40mbit\"\n",
+    };
 }
 
 /// The provider's own times for a path over two switches, in seconds, unscaled (odin-server's documentation).
@@ -61,12 +88,19 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) plugins: &'a Path,
     /// Public keys of all nodes, by name.
     pub(crate) keys: &'a [(String, String)],
-    pub(crate) oclient: &'a Path,
-    pub(crate) odin_socket: &'a Path,
-    pub(crate) time_scale: f64,
+    pub(crate) provision: Provision<'a>,
     pub(crate) dials: &'a Dials,
     /// Further keys of each reservation instance.
     pub(crate) reserve: &'a str,
+}
+
+/// Where capacity comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Provision<'a> {
+    /// Lightpaths on the lab's optical networks.
+    Odin { oclient: &'a Path, socket: &'a Path, time_scale: f64 },
+    /// A share of the commodity network, from a server at this address.
+    Gara { network: &'a str, server: SocketAddr, certificates: &'a Path },
 }
 
 impl Surroundings<'_> {
@@ -81,6 +115,12 @@ impl Surroundings<'_> {
                 text += &link(&network.name, &format!("{address}:{LINK_PORT}"), Some(&network.name));
             }
         }
+        if let Provision::Gara { network, .. } = self.provision
+            && !host.guests.is_empty()
+        {
+            let bind = format!("{}:{SECOND_LINK_PORT}", host.commodity.addr());
+            text += &link(network, &bind, Some(network));
+        }
         let Dials { report_interval, window, hold, noise, .. } = self.dials;
         text += &format!(
             "\n[infer.vttif]\nuse = \"infer-vttif\"\nreport_interval = \"{report_interval}\"\n\
@@ -89,7 +129,7 @@ impl Surroundings<'_> {
         if host.role == Role::Proxy {
             text += &adapt(self.dials);
             text += self.dials.lead;
-            self.lab.networks.iter().for_each(|network| text += &self.reserve(network));
+            text += &self.reserve();
         }
         text
     }
@@ -126,20 +166,41 @@ impl Surroundings<'_> {
         )
     }
 
-    fn reserve(&self, network: &Network) -> String {
-        let name = &network.name;
-        format!(
-            "\n[reserve.{name}]\nuse = \"reserve-odin\"\nnetwork = \"{name}\"\nclient = {}\nserver = {}\n\
-             lambdas = {}\nrate = \"{}\"\nsetup_time = {:.3}\nteardown_time = {:.3}\n{}",
-            quoted(self.oclient),
-            quoted(self.odin_socket),
-            network.lambdas,
-            network.rate,
-            SETUP_SECONDS * self.time_scale,
-            TEARDOWN_SECONDS * self.time_scale,
-            self.reserve,
-        )
+    fn reserve(&self) -> String {
+        let further = |table: String| table + self.reserve;
+        match self.provision {
+            Provision::Odin { oclient, socket, time_scale } => {
+                let of = |network: &Network| further(odin(network, oclient, socket, time_scale));
+                self.lab.networks.iter().map(of).collect()
+            }
+            Provision::Gara { network, server, certificates } => further(gara(network, server, certificates)),
+        }
     }
+}
+
+fn odin(network: &Network, oclient: &Path, socket: &Path, time_scale: f64) -> String {
+    let name = &network.name;
+    format!(
+        "\n[reserve.{name}]\nuse = \"reserve-odin\"\nnetwork = \"{name}\"\nclient = {}\nserver = {}\n\
+         lambdas = {}\nrate = \"{}\"\nsetup_time = {:.3}\nteardown_time = {:.3}\n",
+        quoted(oclient),
+        quoted(socket),
+        network.lambdas,
+        network.rate,
+        SETUP_SECONDS * time_scale,
+        TEARDOWN_SECONDS * time_scale,
+    )
+}
+
+fn gara(network: &str, server: SocketAddr, certificates: &Path) -> String {
+    let file = |name: &str| quoted(&certificates.join(name));
+    format!(
+        "\n[reserve.{network}]\nuse = \"reserve-gara\"\nnetwork = \"{network}\"\nserver = \"{server}\"\n\
+         ca = {}\ncertificate = {}\nkey = {}\n",
+        file("ca.pem"),
+        file(&format!("{OWNER}.pem")),
+        file(&format!("{OWNER}.key")),
+    )
 }
 
 fn link(name: &str, bind: &str, network: Option<&str>) -> String {
@@ -174,9 +235,11 @@ mod tests {
             nodes: Path::new("/t/no\"des"),
             plugins: Path::new("/t/plugins"),
             keys: &keys,
-            oclient: Path::new("/t/oclient"),
-            odin_socket: Path::new("/run/odin.sock"),
-            time_scale: 0.1,
+            provision: Provision::Odin {
+                oclient: Path::new("/t/oclient"),
+                socket: Path::new("/run/odin.sock"),
+                time_scale: 0.1,
+            },
             dials: &Dials::DEMO,
             reserve: "",
         };
@@ -203,5 +266,33 @@ mod tests {
         assert_eq!(hub["reserve"]["omninet"]["setup_time"].as_float(), Some(1.75));
         assert_eq!(hub["reserve"]["omninet"]["rate"].as_str(), Some("1gbit"));
         assert!(hub.get("capture").is_none() && hub["link"].get("omninet").is_none());
+    }
+
+    #[test]
+    fn on_a_congested_network_the_circuit_is_a_second_link_between_the_same_addresses() {
+        let text = include_str!("../../../testbed/labs/gara.toml");
+        let lab = LabSpec::parse(text, Path::new("gara.toml")).unwrap();
+        let keys = [("hub".to_owned(), "key-of-hub".to_owned())];
+        let surroundings = Surroundings {
+            lab: &lab,
+            nodes: Path::new("/t/nodes"),
+            plugins: Path::new("/t/plugins"),
+            keys: &keys,
+            provision: Provision::Gara {
+                network: "qos",
+                server: "198.51.100.1:2119".parse().unwrap(),
+                certificates: Path::new("/t/gara"),
+            },
+            dials: &Dials::CONGESTED,
+        };
+        let config_of = |name: &str| -> toml::Table {
+            surroundings.config_of(lab.host(name).unwrap(), Path::new("/run/x.sock")).parse().unwrap()
+        };
+        let (alpha, hub) = (config_of("alpha"), config_of("hub"));
+        let address = lab.host("alpha").unwrap().commodity.addr();
+        assert_eq!(alpha["link"]["qos"]["bind"].as_str().unwrap(), format!("{address}:4790"));
+        assert_eq!(alpha["link"]["qos"]["network"].as_str(), Some("qos"));
+        assert_eq!(hub["reserve"]["qos"]["key"].as_str(), Some("/t/gara/lead.key"));
+        assert_eq!(hub["adapt"]["vadapt"]["rates"]["qos"]["least"].as_str(), Some("40mbit"));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::setting::{Backend, Setting};
 use super::stage::Leftovers;
 use super::story::{Held, Milestones};
 use super::tally::Tally;
@@ -9,10 +10,14 @@ use super::traffic::Reports;
 
 /// The least gain that counts as one.
 const LEAST_GAIN: f64 = 2.0;
+/// Shares of the reserved rate: on a congested network a pair gets less than the first without a reservation, and
+/// with it at least the second.
+const SQUEEZED: f64 = 0.2;
+const KEPT: f64 = 0.9;
 
 /// All that was measured.
 pub(crate) struct Measured {
-    pub(crate) backend: &'static str,
+    pub(crate) setting: Setting,
     pub(crate) time_scale: f64,
     /// When the traffic began and was stopped, in milliseconds since the Unix epoch.
     pub(crate) began: u64,
@@ -23,6 +28,9 @@ pub(crate) struct Measured {
     pub(crate) held_back: Held,
     pub(crate) before_mbps: Option<f64>,
     pub(crate) after_mbps: Option<f64>,
+    /// What others had of the network at the same times.
+    pub(crate) competing_mbps: Option<f64>,
+    pub(crate) competing_after_mbps: Option<f64>,
     /// Numbered frames around the cut-over, around the way back, and all of them.
     pub(crate) cutover: Option<Tally>,
     pub(crate) switch_back: Option<Tally>,
@@ -35,8 +43,16 @@ pub(crate) struct Measured {
 /// What `--json` writes. Times in seconds, rates in Mbit/s of whole frames at the receiving guest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Figures {
-    pub(crate) backend: &'static str,
+    pub(crate) backend: Backend,
     pub(crate) time_scale: f64,
+    /// What was reserved, where that is less than all there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reserved_mbps: Option<f64>,
+    /// What others had before the pair was on its circuit, and while it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) competing_mbps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) competing_after_mbps: Option<f64>,
     pub(crate) before_mbps: Option<f64>,
     pub(crate) after_mbps: Option<f64>,
     pub(crate) gain: Option<f64>,
@@ -68,6 +84,9 @@ pub(crate) struct Figures {
     pub(crate) circuits_left: Option<usize>,
     pub(crate) namespaces_left: usize,
     pub(crate) processes_left: usize,
+    /// What the reserved is called.
+    #[serde(skip)]
+    circuit: &'static str,
 }
 
 /// The parts of `seconds_to_lightpath`; each begins where the one before ends.
@@ -93,8 +112,12 @@ impl Figures {
         let provider_s = seconds(circuit.submitted, circuit.active);
         let gain = measured.before_mbps.zip(measured.after_mbps).map(|(before, after)| after / before);
         Self {
-            backend: measured.backend,
+            backend: measured.setting.backend,
             time_scale: measured.time_scale,
+            reserved_mbps: measured.setting.reserved_mbps,
+            competing_mbps: measured.competing_mbps.map(rounded),
+            competing_after_mbps: measured.competing_after_mbps.map(rounded),
+            circuit: measured.setting.words.circuit,
             before_mbps: measured.before_mbps.map(rounded),
             after_mbps: measured.after_mbps.map(rounded),
             gain: gain.filter(|gain| gain.is_finite()).map(rounded),
@@ -134,20 +157,27 @@ impl Figures {
 
     /// Why the main job does not count as done; empty if it does.
     pub(crate) fn failures(&self) -> Vec<String> {
+        let way = self.circuit;
+        let (before, after) = (self.before_mbps, self.after_mbps);
+        let is_worth_it = match self.reserved_mbps {
+            None => self.gain.is_some_and(|gain| gain >= LEAST_GAIN),
+            Some(reserved) => after.is_some_and(|after| after >= KEPT * reserved),
+        };
+        let was_needed = self
+            .reserved_mbps
+            .is_none_or(|reserved| before.is_some_and(|before| before < SQUEEZED * reserved));
         let claims = [
-            (self.seconds_to_lightpath.is_some(), "the traffic never moved onto a lightpath"),
-            (
-                self.gain.is_some_and(|gain| gain >= LEAST_GAIN),
-                "the lightpath brought less than twice the rate",
-            ),
-            (self.frames_lost_at_cutover == Some(0), "frames were lost at the cut-over"),
-            (self.frames_reordered_at_cutover == Some(0), "frames were reordered at the cut-over"),
-            (self.seconds_to_release.is_some(), "the lightpath was not given back"),
-            (self.circuits_left == Some(0), "the provider still holds a circuit"),
-            (self.namespaces_left == 0, "namespaces are left"),
-            (self.processes_left == 0, "processes did not end by themselves"),
+            (self.seconds_to_lightpath.is_some(), format!("the traffic never moved onto a {way}")),
+            (was_needed, format!("the pair had its rate without a {way}")),
+            (is_worth_it, format!("the {way} did not bring what it should")),
+            (self.frames_lost_at_cutover == Some(0), "frames were lost at the cut-over".to_owned()),
+            (self.frames_reordered_at_cutover == Some(0), "frames were reordered at the cut-over".to_owned()),
+            (self.seconds_to_release.is_some(), format!("the {way} was not given back")),
+            (self.circuits_left == Some(0), "the provider still holds a circuit".to_owned()),
+            (self.namespaces_left == 0, "namespaces are left".to_owned()),
+            (self.processes_left == 0, "processes did not end by themselves".to_owned()),
         ];
-        claims.into_iter().filter(|(holds, _)| !holds).map(|(_, failure)| failure.to_owned()).collect()
+        claims.into_iter().filter(|(holds, _)| !holds).map(|(_, failure)| failure).collect()
     }
 
     /// The summary, for a person.
@@ -158,14 +188,25 @@ impl Figures {
         let counted = |value: Option<usize>| value.map_or_else(|| "—".to_owned(), |value| value.to_string());
         let number = |value: Option<u64>| value.map_or_else(|| "—".to_owned(), |value| value.to_string());
         let Phases { inference_s, planning_s, reservation_s, probe_s, cutover_s } = self.phases;
+        let way = self.circuit;
+        let to_it = format!("to the {way}");
+        let competing = |mbps: Option<f64>| {
+            mbps.map_or_else(String::new, |mbps| format!("; others have {mbps:.1} Mbit/s"))
+        };
+        let reserved = self.reserved_mbps.map_or_else(String::new, |mbps| format!(" of {mbps} Mbit/s"));
         vec![
-            format!("before           {}  over the star", shown(self.before_mbps, "Mbit/s")),
             format!(
-                "after            {}  over the lightpath: {} times as much",
-                shown(self.after_mbps, "Mbit/s"),
-                self.gain.map_or_else(|| "—".to_owned(), |gain| format!("{gain:.1}"))
+                "before           {}  over the star{}",
+                shown(self.before_mbps, "Mbit/s"),
+                competing(self.competing_mbps)
             ),
-            format!("to the lightpath {}  of which", shown(self.seconds_to_lightpath, "s")),
+            format!(
+                "after            {}  over the {way}{reserved}: {} times as much{}",
+                shown(self.after_mbps, "Mbit/s"),
+                self.gain.map_or_else(|| "—".to_owned(), |gain| format!("{gain:.1}")),
+                competing(self.competing_after_mbps)
+            ),
+            format!("{to_it:<16} {}  of which", shown(self.seconds_to_lightpath, "s")),
             format!("  inference      {}", shown(inference_s, "s")),
             format!("  planning       {}", shown(planning_s, "s")),
             format!("  reservation    {}  the provider's own", shown(reservation_s, "s")),
@@ -225,7 +266,7 @@ mod tests {
     fn measured() -> Measured {
         let none = Tally { sent: 2000, ..Tally::default() };
         Measured {
-            backend: "odin",
+            setting: Setting::of(Backend::Odin),
             time_scale: 0.1,
             began: 10_000,
             stopped: 22_000,
@@ -243,6 +284,8 @@ mod tests {
             held_back: Held::default(),
             before_mbps: Some(95.0),
             after_mbps: Some(760.0),
+            competing_mbps: None,
+            competing_after_mbps: None,
             cutover: Some(none),
             switch_back: Some(none),
             total: none,
@@ -281,5 +324,25 @@ mod tests {
         {
             assert_eq!(Figures::of(&Measured { leftovers, ..measured() }).failures().len(), 1);
         }
+    }
+
+    #[test]
+    fn on_a_congested_network_shares_of_the_reserved_rate_count_and_no_gain() {
+        let congested = |before, after| {
+            let measured = measured();
+            let figures = Figures::of(&Measured {
+                setting: Setting::of(Backend::Gara),
+                before_mbps: Some(before),
+                after_mbps: Some(after),
+                competing_mbps: Some(90.0),
+                competing_after_mbps: Some(55.0),
+                ..measured
+            });
+            figures.failures().len()
+        };
+        assert_eq!(congested(7.9, 36.0), 0);
+        assert_eq!((congested(8.0, 36.0), congested(7.9, 35.9), congested(40.0, 20.0)), (1, 1, 2));
+        let odin = serde_json::to_value(Figures::of(&measured())).unwrap();
+        assert!(odin.get("competing_mbps").is_none() && odin["backend"] == "odin");
     }
 }

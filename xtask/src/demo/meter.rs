@@ -1,13 +1,15 @@
-//! Throughput as the receiving guest's kernel counts it, not as our daemons do.
+//! Throughput as the receiver's kernel counts it, not as our daemons do.
 
 use anyhow::Context;
 use vreserve_testbed::Lab;
 
 use super::clock::now_us;
 
-/// Readings of one guest's `eth0`, oldest first.
-#[derive(Debug, Default)]
+/// Readings of one interface, oldest first.
+#[derive(Debug)]
 pub(crate) struct Meter {
+    member: &'static str,
+    interface: &'static str,
     readings: Vec<Reading>,
 }
 
@@ -18,15 +20,21 @@ struct Reading {
 }
 
 impl Meter {
+    /// Of a lab's member.
+    pub(crate) fn new(member: &'static str, interface: &'static str) -> Self {
+        Self { member, interface, readings: Vec::new() }
+    }
+
     /// One more reading.
     ///
     /// # Errors
-    /// If the guest or its interface is gone.
-    pub(crate) fn read(&mut self, lab: &Lab, guest: &str) -> anyhow::Result<()> {
+    /// If the member or its interface is gone.
+    pub(crate) fn read(&mut self, lab: &Lab) -> anyhow::Result<()> {
         // /proc/thread-self, not /proc/self: only the thread is in the guest's namespace.
-        let table = lab.inside(guest, || std::fs::read_to_string("/proc/thread-self/net/dev"))?;
-        let table = table.context("read the guest's interface counters")?;
-        let received = received(&table).context("the guest has no eth0")?;
+        let table = lab.inside(self.member, || std::fs::read_to_string("/proc/thread-self/net/dev"))?;
+        let table = table.context("read interface counters")?;
+        let received = received(&table, self.interface)
+            .with_context(|| format!("{} has no {}", self.member, self.interface))?;
         self.readings.push(Reading { at_us: now_us(), received });
         Ok(())
     }
@@ -40,9 +48,10 @@ impl Meter {
     }
 }
 
-/// Bytes received on `eth0`: the first number of its line.
-fn received(table: &str) -> Option<u64> {
-    let counters = table.lines().find_map(|line| line.trim().strip_prefix("eth0:"))?;
+/// Bytes received on an interface: the first number of its line.
+fn received(table: &str, interface: &str) -> Option<u64> {
+    let mut rows = table.lines().filter_map(|line| line.split_once(':'));
+    let (_, counters) = rows.find(|(name, _)| name.trim() == interface)?;
     counters.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -54,14 +63,18 @@ mod tests {
     fn the_kernels_table_is_read() {
         let table =
             "Inter-|   Receive\n face |bytes packets\n    lo: 1 2\n  eth0: 61022 31 0 0 0 0 0 0 7 1 0\n";
-        assert_eq!(received(table), Some(61022));
-        assert_eq!(received("  eth1: 5 6\n"), None);
+        assert_eq!(received(table, "eth0"), Some(61022));
+        assert_eq!(received("  eth1: 5 6\n", "eth0"), None);
     }
 
     #[test]
     fn a_rate_is_bytes_over_the_time_between_readings() {
         let reading = |at_ms: u64, received| Reading { at_us: at_ms * 1000, received };
-        let meter = Meter { readings: vec![reading(0, 0), reading(1000, 1000), reading(3000, 25_001_000)] };
+        let meter = Meter {
+            member: "a1",
+            interface: "eth0",
+            readings: vec![reading(0, 0), reading(1000, 1000), reading(3000, 25_001_000)],
+        };
         assert_eq!(meter.mbps(900, 3100), Some(100.0));
         assert_eq!(meter.mbps(1500, 2000), None);
         assert_eq!(meter.mbps(4000, 5000), None);

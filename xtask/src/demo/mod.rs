@@ -11,7 +11,10 @@ mod figures;
 mod gauge;
 mod meter;
 mod paint;
+mod provider;
 pub(crate) mod record;
+mod rivals;
+mod setting;
 mod show;
 mod stage;
 mod story;
@@ -30,8 +33,12 @@ use crate::{interrupt, packages};
 use clock::now_ms;
 use figures::{Figures, Measured};
 use gauge::Gauge;
+use meter::Meter;
 use paint::{Colour, Style, boxed};
-use show::Show;
+use rivals::Competition;
+pub(crate) use setting::Backend;
+use setting::Setting;
+use show::{Seen, Show};
 use stage::Stage;
 use story::Story;
 use tally::Window;
@@ -41,10 +48,10 @@ use traffic::Traffic;
 /// The guests that talk.
 const FROM: &str = "a1";
 const TO: &str = "b1";
-/// How long the traffic goes on once it is on the lightpath.
-const ON_THE_LIGHTPATH: Duration = Duration::from_secs(9);
-/// What the provider takes to set a path up and to tear it down, unscaled, rounded up.
-const PROVIDER: Duration = Duration::from_secs(20);
+/// How long the traffic goes on once it is on the circuit.
+const ON_THE_CIRCUIT: Duration = Duration::from_secs(9);
+/// How long competing traffic has the network to itself, so that its streams have come to their rates.
+const ALONE: Duration = Duration::from_secs(3);
 /// What everything else may take before the demo gives up; ten times what it takes.
 const OWN: Duration = Duration::from_secs(30);
 /// For the star to carry the first frame between the guests.
@@ -58,9 +65,10 @@ const MARGIN_MS: u64 = 1000;
 pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) real_time: bool,
-    pub(crate) backend: &'static str,
+    pub(crate) backend: Backend,
     pub(crate) is_plain: bool,
     pub(crate) keep: bool,
+    pub(crate) profile: Profile,
 }
 
 /// Shows the main job, and fails if it was not done.
@@ -71,7 +79,7 @@ pub(crate) fn demo(options: &Options) -> anyhow::Result<()> {
     interrupt::catch()?;
     packages::ensure()?;
     packages::lab_ability().map_err(|reason| anyhow!("no demo here: {reason}"))?;
-    let built = Artifacts::build(Profile::Release)?;
+    let built = Artifacts::build(options.profile)?;
     interrupt::check()?;
     let figures = play(options, &built)?;
     if let Some(file) = &options.json {
@@ -89,13 +97,15 @@ pub(crate) fn demo(options: &Options) -> anyhow::Result<()> {
 }
 
 fn play(options: &Options, built: &Artifacts) -> anyhow::Result<Figures> {
+    let setting = Setting::of(options.backend);
     let time_scale = if options.real_time { 1.0 } else { 0.1 };
-    let provider = PROVIDER.mul_f64(time_scale);
-    let mut stage = Stage::set(built)?;
+    let provider = setting.provider.mul_f64(time_scale);
+    let mut stage = Stage::set(built, setting)?;
     let spec = stage.lab().spec().clone();
-    let mut timeline = Timeline::new(Style::of_stdout(options.is_plain), &spec);
-    timeline.header(&spec, options.backend, time_scale);
-    stage.start_odin(built, time_scale)?;
+    let style = Style::of_stdout(options.is_plain);
+    let mut timeline = Timeline::new(style, &spec, setting.words, setting.full_mbps(&spec));
+    timeline.header(&spec, &setting, time_scale);
+    stage.start_provider(built, time_scale)?;
     let events = stage.start_daemons(built, time_scale)?;
 
     let guest = |name: &str| spec.guest(name).with_context(|| format!("the lab has no guest {name}"));
@@ -116,25 +126,40 @@ fn play(options: &Options, built: &Artifacts) -> anyhow::Result<Figures> {
     })?;
 
     let story = Story::new(from.mac.to_string(), to.mac.to_string());
-    let mut show = Show::new(&mut stage, timeline, events, story, TO);
+    let competing = setting.rivals.map(|rivals| Meter::new(rivals.to, rivals.interface));
+    let mut show = Show::new(&mut stage, timeline, events, story, Meter::new(TO, "eth0"), competing);
     show.settle()?;
-    show.begin("iperf3 starts: frames go over the proxy");
     let reports = show.stage.reports();
-    let mut traffic = Traffic::start(show.stage.lab(), FROM, TO, to.address.addr(), &reports)?;
+    let mut competition = match setting.rivals {
+        None => None,
+        Some(rivals) => {
+            let sink = spec.host(rivals.to).with_context(|| format!("the lab has no host {}", rivals.to))?;
+            let started = Competition::start(show.stage.lab(), rivals, sink.commodity.addr(), &reports)?;
+            show.go_on(ALONE, |_| Ok(false))?;
+            Some(started)
+        }
+    };
+    show.begin(setting.words.before);
+    let mut traffic = Traffic::start(show.stage.lab(), FROM, TO, address, setting.udp_rate, &reports)?;
+    let mut check = || {
+        competition.as_mut().map_or(Ok(()), Competition::check)?;
+        traffic.check()
+    };
     let arrived = show.go_on(provider + OWN, |show| {
-        traffic.check()?;
+        check()?;
         Ok(show.story.circuit().carrying.is_some())
     })?;
     if arrived {
-        show.go_on(ON_THE_LIGHTPATH, |_| traffic.check().map(|()| false))?;
+        show.go_on(ON_THE_CIRCUIT, |_| check().map(|()| false))?;
     }
     traffic.interrupt();
     let stopped = now_ms();
-    show.remark("iperf3 is stopped: nobody needs the lightpath any more");
-    // The iperf3 report is written meanwhile; it is read when the lightpath has been given back.
+    show.remark(&format!("iperf3 is stopped: nobody needs the {} any more", setting.words.circuit));
+    competition.map_or(Ok(()), Competition::finish)?;
+    // The iperf3 report is written meanwhile; it is read when the circuit has been given back.
     show.go_on(provider + OWN, |show| Ok(show.story.is_all_released()))?;
     show.go_on(Duration::from_millis(MARGIN_MS), |_| Ok(false))?;
-    let (story, meter, began) = show.end();
+    let Seen { story, meter, competing, began } = show.end();
 
     let iperf3 = traffic.finish()?;
     let log = gauge.finish()?;
@@ -149,19 +174,29 @@ fn play(options: &Options, built: &Artifacts) -> anyhow::Result<Figures> {
     let around = |from: Option<u64>, until: Option<u64>| {
         from.zip(until).map(|(from, until)| log.tally(Window::around(from, until, MARGIN_MS)))
     };
-    let before = circuit.probed.and_then(|probed| meter.mbps(began + SETTLING_MS, probed));
-    let after = circuit.carrying.and_then(|carrying| meter.mbps(carrying + SETTLING_MS, stopped));
+    let (first, last) = (began + SETTLING_MS, circuit.carrying.map(|carrying| carrying + SETTLING_MS));
+    let before = |meter: &Meter| circuit.probed.and_then(|probed| meter.mbps(first, probed));
+    let after = |meter: &Meter| last.and_then(|last| meter.mbps(last, stopped));
+    // Where others congest the star, frames are lost on it all the time, and what counts is what was held or
+    // sent since.
+    let held_since = story.switched.map(|at| at.saturating_sub(story.held.micros / 1000));
+    let since_held = held_since.zip(circuit.carrying).map(|(from, carrying)| {
+        log.tally(Window { from_us: from * 1000, until_us: (carrying + MARGIN_MS) * 1000 })
+    });
+    let is_congested = setting.rivals.is_some();
     Ok(Figures::of(&Measured {
-        backend: options.backend,
+        setting,
         time_scale,
         began,
         stopped,
         inferred: story.inferred,
         held: story.held,
         held_back: story.held_back,
-        before_mbps: before,
-        after_mbps: after,
-        cutover: around(circuit.probed, circuit.carrying),
+        before_mbps: before(&meter),
+        after_mbps: after(&meter),
+        competing_mbps: competing.as_ref().and_then(before),
+        competing_after_mbps: competing.as_ref().and_then(after),
+        cutover: if is_congested { since_held } else { around(circuit.probed, circuit.carrying) },
         switch_back: around(circuit.cutting_back, circuit.unlinking),
         total: log.total(),
         circuit,

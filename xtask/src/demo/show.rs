@@ -29,11 +29,20 @@ pub(crate) struct Show<'a> {
     timeline: Timeline,
     events: Receiver<Record>,
     meter: Meter,
-    /// The guest whose interface is metered.
-    guest: &'static str,
+    /// Of what competes with the guests.
+    competing: Option<Meter>,
     began: Option<u64>,
     read_at: u64,
     line_at: u64,
+}
+
+/// What a show has seen.
+pub(crate) struct Seen {
+    pub(crate) story: Story,
+    pub(crate) meter: Meter,
+    pub(crate) competing: Option<Meter>,
+    /// When the traffic began.
+    pub(crate) began: u64,
 }
 
 impl<'a> Show<'a> {
@@ -43,10 +52,10 @@ impl<'a> Show<'a> {
         timeline: Timeline,
         events: Receiver<Record>,
         story: Story,
-        guest: &'static str,
+        meter: Meter,
+        competing: Option<Meter>,
     ) -> Self {
-        let meter = Meter::default();
-        Self { stage, story, timeline, events, meter, guest, began: None, read_at: 0, line_at: 0 }
+        Self { stage, story, timeline, events, meter, competing, began: None, read_at: 0, line_at: 0 }
     }
 
     /// Lets the guests' first frames be learned, without drawing.
@@ -92,10 +101,10 @@ impl<'a> Show<'a> {
         Ok(false)
     }
 
-    /// What was seen, and when the traffic began.
-    pub(crate) fn end(self) -> (Story, Meter, u64) {
+    /// What was seen.
+    pub(crate) fn end(self) -> Seen {
         let began = self.began.expect("a show ends after it began");
-        (self.story, self.meter, began)
+        Seen { story: self.story, meter: self.meter, competing: self.competing, began }
     }
 
     fn take_events(&mut self) -> anyhow::Result<()> {
@@ -119,7 +128,8 @@ impl<'a> Show<'a> {
             return Ok(());
         }
         self.read_at = now;
-        self.meter.read(self.stage.lab(), self.guest)?;
+        self.meter.read(self.stage.lab())?;
+        self.competing.iter_mut().try_for_each(|meter| meter.read(self.stage.lab()))?;
         if now >= self.line_at + LINE_EVERY_MS {
             let reading = self.reading(now, self.line_at);
             self.line_at = now;

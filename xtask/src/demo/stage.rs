@@ -1,25 +1,25 @@
 //! What stands while the demo runs: the lab, the provider, the daemons. Everything that is set up here is
 //! taken down here, also when the demo fails half way.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use vreserve_testbed::odin::client::ask;
-use vreserve_testbed::odin::protocol::{Reply, Request};
-use vreserve_testbed::{Lab, LabSpec, Role, lab};
+use vreserve_testbed::{Host, Lab, LabSpec, Role, lab};
 
-use super::config::{Dials, Surroundings};
+use super::config::Surroundings;
+use super::provider::Provider;
 use super::record::{self, Event, Record};
+use super::setting::Setting;
 use crate::artifacts::Artifacts;
 use crate::interrupt::{self, wait_for};
 use crate::place::Place;
 use crate::processes::Processes;
 use crate::run;
 
-const ODIN: &str = "odin";
+const PROVIDER: &str = "provider";
 /// For daemons to answer and to join.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     processes: Processes,
     lab: Option<Lab>,
     place: Place,
+    setting: Setting,
+    provider: Option<Provider>,
 }
 
 /// What was left when the stage had been struck.
@@ -45,9 +47,9 @@ impl Stage {
     ///
     /// # Errors
     /// If another demo is running, or the lab cannot be made.
-    pub(crate) fn set(built: &Artifacts) -> anyhow::Result<Self> {
+    pub(crate) fn set(built: &Artifacts, setting: Setting) -> anyhow::Result<Self> {
         let place = Place::take("demo", built)?;
-        let spec = LabSpec::load(&run::root().join("testbed/labs/demo.toml"))?;
+        let spec = LabSpec::load(&run::root().join("testbed/labs").join(setting.lab))?;
         let cleared = lab::down(&spec.name)?;
         if cleared.namespaces + cleared.processes > 0 {
             println!(
@@ -55,7 +57,8 @@ impl Stage {
                 cleared.namespaces, cleared.processes
             );
         }
-        Ok(Self { lab: Some(Lab::up(spec)?), processes: Processes::default(), place })
+        let lab = Some(Lab::up(spec)?);
+        Ok(Self { lab, processes: Processes::default(), place, setting, provider: None })
     }
 
     /// The lab.
@@ -77,14 +80,13 @@ impl Stage {
     ///
     /// # Errors
     /// If it does not.
-    pub(crate) fn start_odin(&mut self, built: &Artifacts, time_scale: f64) -> anyhow::Result<()> {
-        let spec = self.lab().spec();
-        let mut server = Command::new(built.program("odin-server")?);
-        server.args(["--lab", &spec.name, "--network", &spec.networks[0].name]);
-        server.arg("--socket").arg(self.socket(ODIN)).args(["--time-scale", &time_scale.to_string()]);
-        let proxy = proxy_of(spec)?.to_owned();
-        self.start(ODIN, &proxy, &mut server)?;
-        wait_for("the ODIN server", PATIENCE, || {
+    pub(crate) fn start_provider(&mut self, built: &Artifacts, time_scale: f64) -> anyhow::Result<()> {
+        let provider = Provider::new(self.setting, self.lab(), &self.place.nodes())?;
+        let mut server = provider.command(built, self.lab().spec(), time_scale)?;
+        self.provider = Some(provider);
+        let proxy = proxy_of(self.lab().spec())?.to_owned();
+        self.start(PROVIDER, &proxy, &mut server)?;
+        wait_for("the provider", PATIENCE, || {
             self.check()?;
             Ok(self.circuits().ok())
         })?;
@@ -103,8 +105,9 @@ impl Stage {
     ) -> anyhow::Result<Receiver<Record>> {
         let spec = self.lab().spec().clone();
         let daemon = built.program("vreserve")?;
-        self.write_configs(&spec, daemon, built.program("oclient")?, time_scale)?;
-        for host in &spec.hosts {
+        self.write_configs(&spec, built, time_scale)?;
+        let nodes: Vec<_> = spec.hosts.iter().filter(|host| is_node(host)).collect();
+        for host in &nodes {
             let config = self.place.nodes().join(format!("{}.toml", host.name));
             self.start(&host.name, &host.name, Command::new(daemon).args(["run", "-c"]).arg(config))?;
         }
@@ -113,7 +116,8 @@ impl Stage {
             self.check()?;
             Ok(record::follow::<Record>(&socket).ok())
         })?;
-        let mut missing = spec.hosts.len() + spec.networks.len();
+        // Each node, and the provider of the one network.
+        let mut missing = nodes.len() + 1;
         wait_for("all nodes and the provider at the lead", PATIENCE, || {
             self.check()?;
             let news = events.try_iter();
@@ -128,15 +132,12 @@ impl Stage {
         self.processes.check()
     }
 
-    /// How many paths the provider has, in any state.
+    /// How many circuits the provider has, in any state.
     ///
     /// # Errors
     /// If it does not answer.
     pub(crate) fn circuits(&self) -> anyhow::Result<usize> {
-        match ask(&self.socket(ODIN), &Request::List)? {
-            Reply::Paths(paths) => Ok(paths.len()),
-            _ => bail!("the ODIN server answered another question"),
-        }
+        self.provider.as_ref().context("the provider was not started")?.circuits()
     }
 
     /// Ends daemons and provider, takes the lab down, removes the files.
@@ -165,14 +166,8 @@ impl Stage {
         }
     }
 
-    fn write_configs(
-        &self,
-        spec: &LabSpec,
-        daemon: &Path,
-        oclient: &Path,
-        time_scale: f64,
-    ) -> anyhow::Result<()> {
-        let nodes = self.place.nodes();
+    fn write_configs(&self, spec: &LabSpec, built: &Artifacts, time_scale: f64) -> anyhow::Result<()> {
+        let (nodes, daemon) = (self.place.nodes(), built.program("vreserve")?);
         let keygen = |name: &str| {
             let output = Command::new(daemon).arg("keygen").arg(nodes.join(format!("{name}.key"))).output();
             let output = output.context("start vreserve keygen")?;
@@ -181,19 +176,19 @@ impl Stage {
             }
             anyhow::Ok((name.to_owned(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
         };
-        let keys = spec.hosts.iter().map(|host| keygen(&host.name)).collect::<Result<Vec<_>, _>>()?;
+        let hosts = || spec.hosts.iter().filter(|host| is_node(host));
+        let keys = hosts().map(|host| keygen(&host.name)).collect::<Result<Vec<_>, _>>()?;
+        let provider = self.provider.as_ref().context("the provider was not started")?;
         let surroundings = Surroundings {
             lab: spec,
             nodes: &nodes,
             plugins: &self.place.plugins(),
             keys: &keys,
-            oclient,
-            odin_socket: &self.socket(ODIN),
-            time_scale,
-            dials: &Dials::DEMO,
+            provision: provider.provision(built, time_scale)?,
+            dials: &self.setting.dials,
             reserve: "",
         };
-        for host in &spec.hosts {
+        for host in hosts() {
             let file = nodes.join(format!("{}.toml", host.name));
             let text = surroundings.config_of(host, &self.socket(&host.name));
             std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
@@ -226,6 +221,11 @@ impl Drop for Stage {
 fn proxy_of(spec: &LabSpec) -> anyhow::Result<&str> {
     let proxy = spec.hosts.iter().find(|host| host.role == Role::Proxy);
     Ok(&proxy.context("the demo's lab has no proxy")?.name)
+}
+
+/// Whether a host has a daemon: those that have neither guests nor the lead are there for other traffic.
+fn is_node(host: &Host) -> bool {
+    host.role == Role::Proxy || !host.guests.is_empty()
 }
 
 fn is_arrival(event: &Event) -> bool {

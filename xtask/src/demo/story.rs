@@ -25,7 +25,7 @@ pub(crate) struct Milestones {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Star,
-    Lightpath,
+    Circuit,
 }
 
 /// The frames that waited while the pair changed its way.
@@ -45,7 +45,9 @@ pub(crate) struct Story {
     circuits: BTreeMap<u64, Milestones>,
     /// Where the pair's frames go now.
     pub(crate) way: Way,
-    /// What waited when the pair went onto the lightpath.
+    /// When the pair went onto the circuit.
+    pub(crate) switched: Option<u64>,
+    /// What waited when it did.
     pub(crate) held: Held,
     /// What waited when it went back.
     pub(crate) held_back: Held,
@@ -60,6 +62,7 @@ impl Story {
             inferred: None,
             circuits: BTreeMap::new(),
             way: Way::Star,
+            switched: None,
             held: Held::default(),
             held_back: Held::default(),
         }
@@ -91,7 +94,7 @@ impl Story {
             Event::PairSwitched { source, destination, onto, held_frames, held_us }
                 if (source, destination) == (&self.source, &self.destination) =>
             {
-                self.switch(onto.is_some(), Held { frames: *held_frames, micros: *held_us });
+                self.switch(record.at_ms, onto.is_some(), Held { frames: *held_frames, micros: *held_us });
             }
             _ => {}
         }
@@ -131,9 +134,9 @@ impl Story {
         self.circuits.entry(circuit).or_default()
     }
 
-    fn switch(&mut self, is_onto_circuit: bool, held: Held) {
+    fn switch(&mut self, at_ms: u64, is_onto_circuit: bool, held: Held) {
         if is_onto_circuit {
-            (self.way, self.held) = (Way::Lightpath, held);
+            (self.way, self.switched, self.held) = (Way::Circuit, Some(at_ms), held);
         } else {
             (self.way, self.held_back) = (Way::Star, held);
         }
@@ -158,11 +161,11 @@ mod tests {
     ];
 
     #[test]
-    fn the_pair_is_on_the_lightpath_from_its_switch_until_its_way_back() {
+    fn the_pair_is_on_its_circuit_from_its_switch_until_its_way_back() {
         let mut story = Story::new("s".into(), "d".into());
         tell(&mut story, &SET_UP);
-        assert_eq!((story.way, story.state()), (Way::Lightpath, "cutting over"));
-        assert_eq!(story.held, Held { frames: 12, micros: 900 });
+        assert_eq!((story.way, story.state()), (Way::Circuit, "cutting over"));
+        assert_eq!((story.switched, story.held), (Some(2950), Held { frames: 12, micros: 900 }));
         tell(
             &mut story,
             &[

@@ -8,6 +8,7 @@ use vreserve_testbed::LabSpec;
 use super::caption::{Caption, caption};
 use super::paint::{Colour, Style, bar, boxed};
 use super::record::Event;
+use super::setting::{Setting, Words};
 use super::story::Way;
 
 const BAR_WIDTH: usize = 40;
@@ -26,6 +27,7 @@ pub(crate) struct Reading {
 /// Draws on standard output; that nobody reads it is no reason to stop.
 pub(crate) struct Timeline {
     style: Style,
+    words: Words,
     /// The rate of a full bar, in Mbit/s.
     full_mbps: f64,
     /// Names of guests by Ethernet address.
@@ -36,32 +38,15 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// A timeline for a lab; a full bar is the rate of a lightpath.
-    pub(crate) fn new(style: Style, lab: &LabSpec) -> Self {
-        let full_mbps = lab.networks.first().map_or(1000.0, |network| network.rate.0 as f64 / 1e6);
+    /// A timeline for a lab.
+    pub(crate) fn new(style: Style, lab: &LabSpec, words: Words, full_mbps: f64) -> Self {
         let guests = lab.guests().map(|(_, guest)| (guest.mac.to_string(), guest.name.clone())).collect();
-        Self { style, full_mbps, guests, view: None, has_live_line: false }
+        Self { style, words, full_mbps, guests, view: None, has_live_line: false }
     }
 
     /// Draws the lab.
-    pub(crate) fn header(&mut self, lab: &LabSpec, provider: &str, time_scale: f64) {
-        let commodity = lab.commodity.rate.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string());
-        let lightpaths = lab.networks.iter().map(|n| format!("{}: {} per lightpath", n.name, n.rate));
-        let lines = [
-            String::new(),
-            "                        hub  proxy and lead".to_owned(),
-            format!("          ┌─────────────┼─────────────┐      commodity network: {commodity} per host"),
-            "        alpha         beta          gamma      one daemon each, frames of unmodified guests"
-                .to_owned(),
-            "        │ a1          │ b1          │ g1".to_owned(),
-            "        └─ chicago ═══╧═ evanston ══╛          ".to_owned()
-                + &lightpaths.collect::<Vec<_>>().join(", ")
-                + ", dark until reserved",
-            String::new(),
-            format!("iperf3 a1 → b1, TCP and UDP; {provider} at {time_scale} of its original delays"),
-        ];
-        let title = "VRESERVE: see who talks, reserve a lightpath, move the traffic, give it back";
-        self.line(&boxed(title, &lines));
+    pub(crate) fn header(&mut self, lab: &LabSpec, setting: &Setting, time_scale: f64) {
+        self.line(&boxed(setting.words.title, &setting.picture(lab, time_scale)));
     }
 
     /// A line of text.
@@ -79,7 +64,7 @@ impl Timeline {
     /// An event of the lead, if it is worth a line.
     pub(crate) fn event(&mut self, at_ms: i64, event: &Event) {
         let is_view = matches!(event, Event::TopologyChanged { .. });
-        if let Some(caption) = caption(event, &self.guests) {
+        if let Some(caption) = caption(event, &self.guests, self.words) {
             if is_view && self.view.as_ref() == Some(&caption) {
                 return;
             }
@@ -110,7 +95,7 @@ impl Timeline {
     fn draw(&self, reading: &Reading) -> String {
         let (colour, way) = match reading.way {
             Way::Star => (Colour::Yellow, "star"),
-            Way::Lightpath => (Colour::Green, "lightpath"),
+            Way::Circuit => (Colour::Green, self.words.circuit),
         };
         let bar = self.style.paint(colour, &bar(reading.mbps / self.full_mbps, BAR_WIDTH));
         let way = self.style.paint(colour, &format!("{way:<9}"));
@@ -136,8 +121,8 @@ mod tests {
     #[test]
     fn a_reading_is_one_plain_line() {
         let lab = LabSpec::parse(include_str!("../../../testbed/labs/demo.toml"), "d".as_ref()).unwrap();
-        let timeline = Timeline::new(Style::Plain, &lab);
-        let reading = Reading { at_ms: 3500, mbps: 500.0, way: Way::Lightpath, state: "carrying" };
+        let timeline = Timeline::new(Style::Plain, &lab, Words::ODIN, 1000.0);
+        let reading = Reading { at_ms: 3500, mbps: 500.0, way: Way::Circuit, state: "carrying" };
         let line = timeline.draw(&reading);
         let expected =
             format!("  3.50 s ▕{}{}▏   500 Mbit/s  lightpath  carrying", "█".repeat(20), " ".repeat(20));

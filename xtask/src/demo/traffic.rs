@@ -20,7 +20,6 @@ use crate::{interrupt, iperf3};
 /// 1 Gbit/s over the lightpath at a round trip of 3 ms. 208 KiB is also what any Debian user gets
 /// (`net.core.wmem_max`); the kernel books twice as much.
 const WINDOW: &str = "208K";
-const UDP_RATE: &str = "5M";
 /// Payload of a UDP datagram: fits the guests' MTU of 1400.
 const UDP_LENGTH: &str = "1200";
 /// iperf3 wants an end; we end it before.
@@ -55,7 +54,7 @@ pub(crate) struct Reports {
 }
 
 impl Traffic {
-    /// Starts both streams; reports go to files in `folder`.
+    /// Starts both streams, UDP at a rate in iperf3's words; reports go to files in `folder`.
     ///
     /// # Errors
     /// If iperf3 cannot be started or its server does not listen.
@@ -64,6 +63,7 @@ impl Traffic {
         from: &str,
         to: &str,
         at: Ipv4Addr,
+        udp_rate: &str,
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let tcp_server = iperf3::serve(lab, to, TCP_PORT, &folder.join("tcp-server.json"))?;
@@ -78,7 +78,7 @@ impl Traffic {
         };
         // Debian's default congestion control, named so that another default does not change the figures.
         let tcp = start(tcp_server, "tcp", TCP_PORT, &["--window", WINDOW, "--congestion", "cubic"])?;
-        let udp_arguments = ["--udp", "--bitrate", UDP_RATE, "--length", UDP_LENGTH];
+        let udp_arguments = ["--udp", "--bitrate", udp_rate, "--length", UDP_LENGTH];
         Ok(Self { tcp, udp: start(udp_server, "udp", UDP_PORT, &udp_arguments)? })
     }
 

@@ -291,6 +291,45 @@ fn a_rate_grows_only_where_the_backend_can_change_it() {
     }
 }
 
+/// On a congested network, where a pair beside its circuit trickles.
+fn congested() -> Config {
+    let mbit = |n: u64| BitsPerSecond(n * 1_000_000);
+    let rates = [("optical".to_owned(), crate::Rates { least: mbit(40), most: Some(mbit(50)) })];
+    Config { min_rate: mbit(4), release_below: Some(mbit(3)), rates: rates.into(), ..config(4) }
+}
+
+#[test]
+fn what_a_congested_pair_is_let_send_neither_sizes_its_circuit_nor_costs_it_its_turn() {
+    let mut world = World::new(congested());
+    let asked = world.step(snapshot(0, &[(0, 1, 5)]));
+    assert_eq!(asked.links[0].rate, BitsPerSecond(40_000_000));
+    world.refused.insert("n0-n1".to_owned());
+    for millis in (500..60_000).step_by(500) {
+        let wanted = world.step(snapshot(millis, &[(0, 1, 1)]));
+        assert_eq!(names(&wanted), ["n0-n1"], "at {millis} ms");
+    }
+    // On its circuit it sends what it wants, and that counts.
+    world.refused.clear();
+    let mut full = snapshot(60_000, &[(0, 1, 45)]);
+    full.backends[0].capabilities.modify = true;
+    assert_eq!(world.step(full).links[0].rate, BitsPerSecond(50_000_000), "no more than `most`");
+    for millis in (60_500..80_000).step_by(500) {
+        world.step(snapshot(millis, &[(0, 1, 1)]));
+    }
+    assert_eq!(world.gone.iter().map(|(pair, _)| pair.as_str()).collect::<Vec<_>>(), ["n0-n1"]);
+}
+
+#[test]
+fn a_congested_pair_that_falls_silent_gives_its_turn_up() {
+    let mut world = World::new(congested());
+    world.refused.insert("n0-n1".to_owned());
+    world.step(snapshot(0, &[(0, 1, 5)]));
+    for millis in (500..20_000).step_by(500) {
+        world.step(snapshot(millis, &[]));
+    }
+    assert_eq!(world.gone.len(), 1);
+}
+
 /// Demand that is there in the first part of each period only.
 fn is_on(millis: u64, period: u64, on: u64) -> bool {
     millis % period < on

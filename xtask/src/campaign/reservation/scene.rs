@@ -10,7 +10,7 @@ use vreserve_testbed::{Guest, Lab, LabSpec, lab};
 
 use super::{Api, Backend, Frames, Provider};
 use crate::artifacts::Artifacts;
-use crate::demo::config::{Dials, Surroundings};
+use crate::demo::config::{Dials, Provision, Surroundings};
 use crate::interrupt::{self, wait_for};
 use crate::place::Place;
 use crate::processes::Processes;
@@ -276,9 +276,11 @@ impl<'a> Scene<'a> {
             nodes: &nodes,
             plugins: &self.place.plugins(),
             keys: &keys,
-            oclient: self.built.program("oclient")?,
-            odin_socket: self.provider.socket(),
-            time_scale: self.time_scale,
+            provision: Provision::Odin {
+                oclient: self.built.program("oclient")?,
+                socket: self.provider.socket(),
+                time_scale: self.time_scale,
+            },
             dials: &self.trim.dials,
             reserve: &if self.trim.is_faulty { wrap() } else { String::new() },
         };
