@@ -68,6 +68,9 @@ pub enum BookingError {
     /// What is booked already leaves no room within the configured budget.
     #[error("no room on {0} in that window")]
     NoRoom(String),
+    /// The same two ends have a booking on that network already, for some of that time.
+    #[error("booked already as {0} for some of that time")]
+    Taken(BookingId),
     /// The journal does not take it.
     #[error("the journal cannot be written: {0}")]
     Journal(String),
@@ -117,6 +120,14 @@ impl Lead {
         }
         if wish.rate == BitsPerSecond(0) {
             return Err(invalid("a rate of nothing"));
+        }
+        // One link between two ends on one network: two bookings would take it from each other for ever.
+        let overlaps = |booking: &Booking| {
+            booking.link == link && booking.start_ms < wish.end_ms && start_ms < booking.end_ms
+        };
+        let taken = self.bookings.values().find(|s| !self.is_over(s) && overlaps(&s.booking));
+        if let Some(taken) = taken {
+            return Err(BookingError::Taken(taken.booking.id));
         }
         if !self.fits_bookings(&link.network, wish.rate, (start_ms, wish.end_ms)) {
             return Err(BookingError::NoRoom(link.network));

@@ -43,7 +43,7 @@ impl Lead {
     ) -> Option<Obstacle> {
         // What a former backend holds is on its way back, and leaves its room at the new one.
         let held = self.held_on(&link.network, |circuit| !circuit.is_superseded);
-        let (circuits, total) = worst_instant(&held, window.unwrap_or(self.from_now()));
+        let (circuits, total) = worst_instant(&held, window.unwrap_or(self.open_ended()));
         let limit = self.backends.get(&link.network).and_then(|backend| backend.max_concurrent);
         if limit.is_some_and(|room| circuits >= room) {
             return Some(Obstacle::NoRoom);
@@ -65,7 +65,7 @@ impl Lead {
     /// True if the budget takes a circuit at another rate.
     pub(super) fn fits_instead(&self, circuit: &Circuit, rate: BitsPerSecond) -> bool {
         let others = self.held_on(&circuit.link.network, |other| other.id != circuit.id);
-        let (circuits, total) = worst_instant(&others, self.from_now());
+        let (circuits, total) = worst_instant(&others, self.open_ended());
         self.fits_budget(&circuit.link.network, circuits, total, rate)
     }
 
@@ -92,8 +92,8 @@ impl Lead {
         (start, end.filter(|end| self.wall_ms().is_some_and(|now| now < *end)).unwrap_or(u64::MAX))
     }
 
-    /// From now on, and without an end.
-    fn from_now(&self) -> Window {
+    /// From this moment on, and without an end.
+    fn open_ended(&self) -> Window {
         (self.wall_ms().unwrap_or(0), u64::MAX)
     }
 }

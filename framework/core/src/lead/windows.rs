@@ -35,7 +35,11 @@ impl Lead {
     pub(super) fn advance_bookings(&mut self) -> bool {
         let Some(wall) = self.wall_ms() else { return false };
         let ids: Vec<_> = self.bookings.keys().copied().collect();
-        ids.into_iter().fold(false, |changed, id| self.advance_booking(id, wall) || changed)
+        let mut changed = false;
+        for id in ids {
+            changed |= self.advance_booking(id, wall);
+        }
+        changed
     }
 
     fn advance_booking(&mut self, id: BookingId, wall: u64) -> bool {

@@ -38,6 +38,8 @@ pub struct Ground {
     pub faults: Faults,
     pub provider: Arc<Provider>,
     pub in_force: Arc<Mutex<BTreeMap<String, NodeOverlay>>>,
+    /// Whether the provider is asked all the time what it holds; else once.
+    pub is_listed_often: bool,
 }
 
 /// A lead in office.
@@ -64,9 +66,11 @@ impl World {
         let infer = open().expect("it opens");
         let mut settings = LeadConfig::new("lab", epoch);
         settings.orphan_grace = Duration::from_millis(300);
-        settings.list_every = Duration::from_millis(100);
-        // Whatever is looked up here is looked up for another reason than that time has passed.
-        settings.poll_every = Duration::from_secs(3600);
+        settings.restore_grace = Duration::from_secs(1);
+        // Unless a test says otherwise, nothing is looked up just because time has passed.
+        let never = Duration::from_secs(3600);
+        settings.poll_every = never;
+        settings.list_every = if ground.is_listed_often { Duration::from_millis(100) } else { never };
         let (inputs, receiver) = mpsc::channel(256);
         ground.provider.watches(ground.store.clone());
         let shell = LeadShell {
@@ -108,7 +112,12 @@ impl World {
 
     /// Books the two nodes' guests for an hour from now on.
     pub async fn reserve(&self) -> Result<CalendarEntry, String> {
-        self.ask(|reply| Question::Reserve(wish(), reply)).await
+        self.reserve_to("n2").await
+    }
+
+    /// Books `n1` and another for an hour from now on.
+    pub async fn reserve_to(&self, to: &str) -> Result<CalendarEntry, String> {
+        self.ask(|reply| Question::Reserve(BookingWish { to: to.into(), ..wish() }, reply)).await
     }
 
     /// The reservations, once they are as `expected`.

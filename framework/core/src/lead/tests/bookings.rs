@@ -111,6 +111,25 @@ fn a_booking_takes_over_the_link_of_what_the_planner_had() {
 }
 
 #[test]
+fn the_same_two_ends_are_booked_once_at_a_time() {
+    let mut world = world(gara());
+    let first = wish(&world, "n1", "n2", 100, 60);
+    let id = book(&mut world, first);
+    for (start, length) in [(100, 60), (90, 20), (159, 10), (110, 1)] {
+        let overlapping = wish(&world, "n2", "n1", start, length);
+        assert_eq!(world.lead.book(world.now, overlapping), Err(BookingError::Taken(id)));
+    }
+    let others = [("n1", "n2", 40, 60), ("n1", "n2", 160, 60), ("n1", "n3", 100, 60)];
+    for (from, to, start, length) in others {
+        let other = wish(&world, from, to, start, length);
+        book(&mut world, other);
+    }
+    world.lead.cancel_booking(world.now, id).unwrap();
+    let again = wish(&world, "n1", "n2", 110, 10);
+    book(&mut world, again);
+}
+
+#[test]
 fn a_cancelled_booking_is_given_back_whatever_it_has_come_to() {
     for wait in [0, 50, 110] {
         let mut world = world(odin());
