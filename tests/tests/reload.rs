@@ -82,7 +82,8 @@ impl Hub {
     }
 
     fn events(&self, name: &str) -> usize {
-        let lines = client::events(&self.path("hub.sock"), false).unwrap().map_while(Result::ok);
+        let socket = self.path("hub.sock");
+        let lines = client::events(&socket, false).unwrap().map_while(Result::ok);
         lines.filter(|line| line.contains(&format!("\"{name}\""))).count()
     }
 

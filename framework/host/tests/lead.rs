@@ -4,8 +4,12 @@ mod leading;
 #[path = "leading/provider.rs"]
 mod provider;
 
+use std::sync::Arc;
+
 use leading::{Ground, World, mac, pairs_of};
-use vreserve::control::lead::{JournalState, Question};
+use tokio::sync::oneshot;
+use vreserve::control::lead::{BackendChange, Input, JournalState, LeadChanges, Question};
+use vreserve::plugin::Backend;
 use vreserve::store::Fault;
 use vreserve_core::ids::LinkClass;
 use vreserve_core::lead::BookingId;
@@ -188,4 +192,29 @@ async fn a_wish_that_makes_no_sense_is_refused_with_its_reason() {
     (guests.from, guests.to) = (mac(1).to_string(), mac(2).to_string());
     world.ask(|reply| Question::Reserve(guests, reply)).await.expect("guests stand for their nodes");
     assert!(world.ask(|reply| Question::Cancel(BookingId(1), reply)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_backend_that_was_replaced_gives_back_what_was_asked_of_it_and_the_new_one_is_asked_for_the_rest() {
+    let ground = Ground::default();
+    let world = World::carrying(&ground, 1).await;
+    let first = world.reservations().await.circuits[0].circuit;
+    let successor = Arc::new(provider::Provider::default());
+    successor.watches(ground.store.clone());
+    let (former_closed, closed) = oneshot::channel();
+    let (network, backend) = (leading::NET.to_owned(), Some(successor.clone() as Arc<dyn Backend>));
+    let change = BackendChange { network, backend, former_closed };
+    let changes = LeadChanges { backends: vec![change], ..LeadChanges::default() };
+    let (done, in_effect) = oneshot::channel();
+    world.inputs.send(Input::Changed(changes, done)).await.ok().expect("the lead runs");
+    in_effect.await.expect("the lead has taken it");
+    let view = world.until("the pairs are on another circuit", |view| {
+        pairs_of(view) == 2 && view.circuits.iter().all(|circuit| circuit.circuit != first)
+    });
+    assert_eq!(view.await.former_backends, 0);
+    closed.await.expect("the former backend was closed");
+    assert_eq!((ground.provider.count("submit"), ground.provider.count("cancel")), (1, 1));
+    assert_eq!((successor.count("submit"), successor.count("cancel")), (1, 0));
+    assert!(ground.provider.held().is_empty());
+    assert!(successor.unrecorded().is_empty());
 }

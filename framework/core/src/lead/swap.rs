@@ -83,9 +83,11 @@ impl Lead {
     /// A circuit of a former backend that is being released no longer stands for its ends: another may be wanted,
     /// which waits for it as long as there is hope.
     pub(super) fn yield_ends(&mut self, id: CircuitId) {
-        let superseded = self.circuits.get(&id).filter(|circuit| circuit.is_superseded);
-        if let Some(link) = superseded.map(|circuit| circuit.link.clone()) {
-            self.forget_ends(id, &link);
+        let Some(circuit) = self.circuits.get(&id).filter(|circuit| circuit.is_superseded) else { return };
+        let (link, booking) = (circuit.link.clone(), circuit.booking);
+        self.forget_ends(id, &link);
+        if let Some(state) = booking.and_then(|booking| self.bookings.get_mut(&booking)) {
+            state.circuit = state.circuit.filter(|of_booking| *of_booking != id);
         }
     }
 

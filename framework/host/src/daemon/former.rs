@@ -82,16 +82,24 @@ impl FormerBackends {
         Ok(view.circuits.into_iter().filter_map(|circuit| circuit.key).collect())
     }
 
+    /// What the lead knows of an earlier run is waited for: a new backend may ask the same provider for it, or the lead
+    /// has yet to find that its new backend does not.
     async fn cancel_unknown(&self, backend: &ReserveInstance, valid: &[RequestKey]) -> Result<(), String> {
         let held = backend.list_owned(self.owner.clone()).await.map_err(|failure| failure.to_string())?;
-        // What this run has asked for since it was asked is not among what it said it knows.
+        // What this run has asked for since the lead was asked is not among what it said it knows.
         let of_this_run = format!("{}-", self.owner.replace('/', "-"));
-        let is_stale = |key: &RequestKey| !valid.contains(key) && !key.0.starts_with(&of_this_run);
-        let mut failed = None;
-        for seen in held.into_iter().filter(|seen| is_stale(&seen.key)) {
+        let earlier = held.into_iter().filter(|seen| !seen.key.0.starts_with(&of_this_run));
+        let (known, stale): (Vec<_>, Vec<_>) = earlier.partition(|seen| valid.contains(&seen.key));
+        let mut outcome = match known.len() {
+            0 => Ok(()),
+            count => Err(format!("the lead has {count} of its circuits on record")),
+        };
+        for seen in stale {
             let handle = Handle { key: seen.key, native_id: seen.native_id };
-            failed = backend.cancel(handle).await.err().or(failed);
+            if let Err(failure) = backend.cancel(handle).await {
+                outcome = Err(failure.to_string());
+            }
         }
-        failed.map_or(Ok(()), |failure| Err(failure.to_string()))
+        outcome
     }
 }
