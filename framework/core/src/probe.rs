@@ -134,7 +134,7 @@ enum Stage {
         nonce: Option<u64>,
     },
     Rate {
-        run: RateRun,
+        run: Box<RateRun>,
         attempts: u32,
         rate: RateConfig,
     },
@@ -310,7 +310,7 @@ impl CircuitProof {
         let outcome = self.sum_up();
         let rtt = outcome.rtt_median.unwrap_or_default();
         match RateRun::new(self.link, nonce, self.config.full_length, rate, rtt, now) {
-            Some(run) => Stage::Rate { run, attempts: attempts + 1, rate },
+            Some(run) => Stage::Rate { run: Box::new(run), attempts: attempts + 1, rate },
             None => Stage::Over(outcome),
         }
     }

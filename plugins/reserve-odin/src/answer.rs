@@ -247,7 +247,7 @@ mod tests {
             id: "17".into(),
             switches: Some("chicago evanston".into()),
             is_booked: false,
-            took: Some(17.504),
+            took: Some(2.5 + 15.004),
         };
         assert_eq!(created(&exited(0, PRINTED.as_bytes(), b""), asked()), Created::Up(path));
         let bare = Path { id: "17".into(), switches: None, is_booked: false, took: None };
