@@ -30,7 +30,7 @@ struct Process {
 }
 
 impl Processes {
-    /// Starts a program in a member's namespace; its output goes to `<name>.log` in `logs`. Returns the pid.
+    /// Starts a program in a member's namespace; its output is appended to `<name>.log` in `logs`. Returns the pid.
     ///
     /// # Errors
     /// If the log cannot be created or the program not started.
@@ -43,7 +43,8 @@ impl Processes {
         command: &mut Command,
     ) -> anyhow::Result<u32> {
         let log = logs.join(format!("{name}.log"));
-        let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        let file = File::options().create(true).append(true).open(&log);
+        let file = file.with_context(|| format!("create {}", log.display()))?;
         let also = file.try_clone().context("share a log file")?;
         command.stdin(Stdio::null()).stdout(file).stderr(also);
         let child = lab.spawn(member, command)?;
@@ -78,6 +79,19 @@ impl Processes {
                 bail!("{} ended badly: {status}\n{}", process.name, process.last_lines());
             }
         }
+        Ok(())
+    }
+
+    /// Ends one on the spot, as a crash would (SIGKILL), and forgets it. What it has started goes on.
+    ///
+    /// # Errors
+    /// If none has this name.
+    pub(crate) fn kill(&mut self, name: &str) -> anyhow::Result<()> {
+        let nth = self.running.iter().position(|process| process.name == name);
+        let mut process = self.running.remove(nth.with_context(|| format!("no process {name} is running"))?);
+        // One that has ended by itself cannot be killed.
+        let _ = process.child.kill();
+        process.child.wait().with_context(|| format!("wait for {name}"))?;
         Ok(())
     }
 

@@ -14,6 +14,9 @@ use crate::{check, instructions, packages, run};
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
 const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
 
+/// Campaigns that are run each time, and how many runs of each: together about a minute.
+const CAMPAIGNS: [(&str, &str); 3] = [("switch", "20"), ("kill", "20"), ("silence", "3")];
+
 /// What has been done so far.
 #[derive(Default)]
 struct Record {
@@ -42,13 +45,16 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         Ok(Reported { skipped, ..Reported::default() })
     })?;
     if skip_system {
-        record.skip("system tests and demo: --skip-system");
+        record.skip("system tests, demo and campaigns: --skip-system");
     } else {
         let programs = programs.context("the build has a folder")?;
         record.stage("system tests", || system_tests(&programs))?;
         match packages::lab_ability() {
-            Ok(()) => record.stage("demo", || demo().map(|()| Reported::default()))?,
-            Err(reason) => record.skip(&format!("demo: {reason}")),
+            Ok(()) => {
+                record.stage("demo", || demo().map(|()| Reported::default()))?;
+                record.stage("campaigns", || campaigns().map(|()| Reported::default()))?;
+            }
+            Err(reason) => record.skip(&format!("demo and campaigns: {reason}")),
         }
     }
     record.print();
@@ -107,6 +113,14 @@ fn demo() -> anyhow::Result<()> {
     let figures = serde_json::from_str(&text.context("read the demo's figures")?)?;
     println!("{figures:#}");
     judge(&figures)
+}
+
+/// Short runs of the campaigns about reservations, each in a process of its own. They judge themselves.
+fn campaigns() -> anyhow::Result<()> {
+    let xtask = std::env::current_exe().context("find xtask")?;
+    CAMPAIGNS.iter().try_for_each(|(name, runs)| {
+        run::run(Command::new(&xtask).args(["campaign", name, "--runs", runs, "--dev"]))
+    })
 }
 
 /// Holds the figures against what the project promises; the demo itself has judged the rest.

@@ -12,8 +12,8 @@ use serde_json::Value;
 use vreserve_testbed::Lab;
 
 use super::counters::{self, Counts};
+use super::findings::{Findings, Phase};
 use super::pair::Pair;
-use super::record::{Findings, Phase};
 use super::sample::{self, Sampled, Spot};
 use super::traffic::{Talk, Way, bulk, numbered, pings, tls, typing};
 use crate::artifacts::Artifacts;

@@ -1,75 +1,54 @@
-//! `cargo xtask campaign mixed`: traffic of many kinds at once for a long time, first with a VXLAN device of the
-//! kernel as the far end, then between two nodes of ours, and a look at every count that could tell of harm.
+//! `cargo xtask campaign NAME`: long runs whose every count is judged. Each campaign has a module that runs it; what
+//! they share is how a record is made, judged and written down.
 //!
 //! ```text
-//!  build ── ground ── pair: kernel-vxlan, secure ── underlay: wire, super ── mix ──▶ phase ──▶ record
-//!                                                                                     JSON, page
+//!  mixed                      backlog counters mix pair sample tables track traffic ─▶ findings
+//!  switch, kill, silence      reservation: scene, frames, provider, the daemon's API
+//!                                              all ─▶ check ─▶ record ─▶ JSON, page
 //! ```
 
 mod backlog;
+mod check;
 mod counters;
+mod findings;
+mod kill;
 mod mix;
+mod mixed;
 mod page;
 mod pair;
 mod record;
+mod reservation;
 mod sample;
+mod silence;
+mod switch;
+mod tables;
 mod track;
 mod traffic;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use anyhow::{Context, anyhow, bail};
-use clap::{Args, ValueEnum};
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
 
 use crate::artifacts::{Artifacts, Profile};
-use crate::bench::ground::Ground;
-use crate::bench::underlay::Underlay;
 use crate::{interrupt, packages};
-use backlog::Backlog;
-use pair::{Far, Pair};
-use record::Record;
-
-/// A phase is not shorter.
-const SHORTEST: Duration = Duration::from_secs(15);
-
-/// Each pair and underlay, and its share of the minutes asked for, in parts of [`WHOLE`]. With the kernel they add up
-/// to the whole; the pair of ours comes on top.
-const PHASES: [(Far, Underlay, u32); 4] = [
-    (Far::Kernel, Underlay::Wire, 9),
-    (Far::Kernel, Underlay::Super, 3),
-    (Far::Ours, Underlay::Wire, 1),
-    (Far::Ours, Underlay::Super, 1),
-];
-const WHOLE: u32 = 12;
 
 /// What the command line can say.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What is done.
+    #[command(subcommand)]
     campaign: Campaign,
-    /// Minutes with the kernel's VXLAN as the far end; the pair of ours gets a sixth of this on top.
-    #[arg(long, default_value_t = 60, value_name = "N")]
-    minutes: u32,
-    /// Only phases with this in their name, `far/underlay`.
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    only: String,
-    /// Write `mixed-traffic.json` and `mixed-traffic.md` into this folder.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// Name of the lab, so that two can stand side by side.
-    #[arg(long, default_value = "campaign", value_name = "NAME")]
-    lab: String,
-    /// Build as for tests: faster to build, and slower to run.
-    #[arg(long)]
-    dev: bool,
 }
 
 /// Campaigns.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Subcommand)]
 enum Campaign {
     /// Everything that guests usually do, at once.
-    Mixed,
+    Mixed(mixed::Arguments),
+    /// Planned switches between star and circuit under load, in both directions: nothing lost, nothing overtaken.
+    Switch(switch::Arguments),
+    /// The lead's daemon is killed at random points of a circuit's life: nothing leaked, doubled or forgotten.
+    Kill(kill::Arguments),
+    /// A circuit that carries traffic drops everything without a word: noticed, and the pair back on the star.
+    Silence(silence::Arguments),
 }
 
 /// Runs a campaign, shows what it found, writes it down.
@@ -78,53 +57,24 @@ enum Campaign {
 /// Missing tools or rights; a build or a lab that fails; a daemon that ends; a signal; something found that must not
 /// be.
 pub(crate) fn campaign(arguments: &Arguments) -> anyhow::Result<()> {
-    let Campaign::Mixed = arguments.campaign;
     interrupt::catch()?;
     packages::ensure()?;
-    packages::offer("openssl", "openssl")?;
     packages::lab_ability().map_err(|reason| anyhow!("no campaign here: {reason}"))?;
-    let (profile, name) = if arguments.dev { (Profile::Dev, "dev") } else { (Profile::Release, "release") };
+    match &arguments.campaign {
+        Campaign::Mixed(arguments) => mixed::run(arguments),
+        Campaign::Switch(arguments) => switch::run(arguments),
+        Campaign::Kill(arguments) => kill::run(arguments),
+        Campaign::Silence(arguments) => silence::run(arguments),
+    }
+}
+
+/// Builds what a campaign starts; with the profile's name.
+///
+/// # Errors
+/// If the build fails or a signal came.
+fn build(is_dev: bool) -> anyhow::Result<(Artifacts, &'static str)> {
+    let (profile, name) = if is_dev { (Profile::Dev, "dev") } else { (Profile::Release, "release") };
     let built = Artifacts::build(profile)?;
     interrupt::check()?;
-    let _backlog = Backlog::raise()?;
-    let mut record = Record::new(name);
-    for far in [Far::Kernel, Far::Ours] {
-        run_pair(arguments, &built, far, &mut record)?;
-    }
-    let missed = record.missed();
-    if !missed.is_empty() {
-        bail!("not as it must be: {}", missed.join("; "));
-    }
-    Ok(())
-}
-
-/// The phases of one pair, each on a lab of its own making: what the last one left in queues and caches is gone.
-fn run_pair(arguments: &Arguments, built: &Artifacts, far: Far, record: &mut Record) -> anyhow::Result<()> {
-    let wants = |underlay: Underlay| format!("{}/{}", far.name(), underlay.name()).contains(&arguments.only);
-    for (_, underlay, share) in PHASES.into_iter().filter(|phase| phase.0 == far && wants(phase.1)) {
-        let length = (Duration::from_secs(60) * arguments.minutes * share / WHOLE).max(SHORTEST);
-        println!("{} over {}: {:.1} min", far.name(), underlay.name(), length.as_secs_f64() / 60.0);
-        let ground = Ground::set(&arguments.lab, built, &[far.seat()])?;
-        let mut pair = Pair::join(&ground, built, far)?;
-        record.phases.push(mix::run(&ground, built, &mut pair, underlay, length)?);
-        pair.subject.processes.end()?;
-        let last = record.phases.last().context("a phase was run")?;
-        for check in last.checks.iter().filter(|check| !check.holds) {
-            println!("  not as it must be: {}: {}", check.what, check.found);
-        }
-        if let Some(folder) = &arguments.out {
-            write(folder, record)?;
-        }
-    }
-    Ok(())
-}
-
-/// After every phase, so that a campaign that is interrupted leaves what it found.
-fn write(folder: &Path, record: &Record) -> anyhow::Result<()> {
-    let json = serde_json::to_string_pretty(record).context("write the record down")? + "\n";
-    for (name, text) in [("mixed-traffic.json", json), ("mixed-traffic.md", page::of(record))] {
-        let file = folder.join(name);
-        std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
-    }
-    Ok(())
+    Ok((built, name))
 }

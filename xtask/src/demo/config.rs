@@ -8,25 +8,46 @@ use vreserve_testbed::{Guest, Host, LabSpec, Network, Role};
 const CONTROL_PORT: u16 = 7654;
 const LINK_PORT: u16 = 4789;
 
-/// How often nodes report what their guests send, and how far back inference looks.
-///
-/// Everything but the provider's own delay shall take less than 3 s. Known after two report intervals and
-/// half a window at most: 0.5 + 0.5 s. That leaves 2 s for the plan, the link, the probe and the cut-over,
-/// which take some 0.3 s together.
-const REPORT_INTERVAL: &str = "250ms";
-const WINDOW: &str = "1s";
-/// An edge is over this long after its last traffic left the window.
-const HOLD: &str = "1s";
-/// Less is noise here: 2 % of a commodity port. The gauge's numbered frames stay under it.
-const NOISE: &str = "2mbit";
+/// How soon demand is seen and a circuit asked for or given back, in a configuration's own words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dials {
+    /// How often nodes report what their guests send, and how far back inference looks.
+    pub(crate) report_interval: &'static str,
+    pub(crate) window: &'static str,
+    /// An edge is over this long after its last traffic left the window.
+    pub(crate) hold: &'static str,
+    /// Less is noise.
+    pub(crate) noise: &'static str,
+    /// Demand from which a pair is worth a circuit, and under which it is not.
+    pub(crate) worth: &'static str,
+    pub(crate) not_worth: &'static str,
+    /// How long demand must stay low before the circuit is given back.
+    pub(crate) release_after: &'static str,
+    /// A circuit is kept at least this long.
+    pub(crate) min_hold: &'static str,
+    /// Further tables of the lead.
+    pub(crate) lead: &'static str,
+}
 
-/// Demand from which a pair is worth a lightpath, a fifth of a commodity port, and under which it is not.
-const WORTH: &str = "20mbit";
-const NOT_WORTH: &str = "5mbit";
-/// How long demand must stay low before the lightpath is given back; with the window, about 2 s after its end.
-const RELEASE_AFTER: &str = "1s";
-/// A lightpath is kept at least this long. Operators choose minutes; nobody would watch that.
-const MIN_HOLD: &str = "2s";
+impl Dials {
+    /// For people who watch.
+    ///
+    /// Everything but the provider's own delay shall take less than 3 s. Demand is known after two report intervals
+    /// and half a window at most: 0.5 + 0.5 s. That leaves 2 s for the plan, the link, the probe and the cut-over,
+    /// which take some 0.3 s together. Noise is 2 % of a commodity port, so that the gauge's numbered frames stay
+    /// under it; worth a lightpath is a fifth of one. Operators choose minutes for how long it is kept.
+    pub(crate) const DEMO: Self = Self {
+        report_interval: "250ms",
+        window: "1s",
+        hold: "1s",
+        noise: "2mbit",
+        worth: "20mbit",
+        not_worth: "5mbit",
+        release_after: "1s",
+        min_hold: "2s",
+        lead: "",
+    };
+}
 
 /// The provider's own times for a path over two switches, in seconds, unscaled (odin-server's documentation).
 const SETUP_SECONDS: f64 = 17.5;
@@ -43,6 +64,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) oclient: &'a Path,
     pub(crate) odin_socket: &'a Path,
     pub(crate) time_scale: f64,
+    pub(crate) dials: &'a Dials,
 }
 
 impl Surroundings<'_> {
@@ -57,12 +79,14 @@ impl Surroundings<'_> {
                 text += &link(&network.name, &format!("{address}:{LINK_PORT}"), Some(&network.name));
             }
         }
+        let Dials { report_interval, window, hold, noise, .. } = self.dials;
         text += &format!(
-            "\n[infer.vttif]\nuse = \"infer-vttif\"\nreport_interval = \"{REPORT_INTERVAL}\"\n\
-             window = \"{WINDOW}\"\nhold = \"{HOLD}\"\nmin_rate = \"{NOISE}\"\n"
+            "\n[infer.vttif]\nuse = \"infer-vttif\"\nreport_interval = \"{report_interval}\"\n\
+             window = \"{window}\"\nhold = \"{hold}\"\nmin_rate = \"{noise}\"\n"
         );
         if host.role == Role::Proxy {
-            text += &adapt();
+            text += &adapt(self.dials);
+            text += self.dials.lead;
             self.lab.networks.iter().for_each(|network| text += &self.reserve(network));
         }
         text
@@ -72,7 +96,7 @@ impl Surroundings<'_> {
         let key = quoted(&self.nodes.join(format!("{}.key", host.name)));
         let state = quoted(&self.nodes.join(format!("{}.state", host.name)));
         let common = format!(
-            "# {name}: written by `cargo xtask demo`.\n[node]\nname = \"{name}\"\nkey = {key}\n\
+            "# {name}: written by `cargo xtask`.\n[node]\nname = \"{name}\"\nkey = {key}\n\
              state_dir = {state}\nsocket = {socket}\nstar = \"internet\"\n",
             name = host.name,
             socket = quoted(socket),
@@ -120,10 +144,11 @@ fn link(name: &str, bind: &str, network: Option<&str>) -> String {
     format!("\n[link.{name}]\nuse = \"link-udp\"\nbind = \"{bind}\"\n{reservable}")
 }
 
-fn adapt() -> String {
+fn adapt(dials: &Dials) -> String {
+    let Dials { worth, not_worth, release_after, min_hold, .. } = dials;
     format!(
-        "\n[adapt.vadapt]\nuse = \"adapt-vadapt\"\nmin_rate = \"{WORTH}\"\nrelease_below = \"{NOT_WORTH}\"\n\
-         release_after = \"{RELEASE_AFTER}\"\nmin_hold = \"{MIN_HOLD}\"\n"
+        "\n[adapt.vadapt]\nuse = \"adapt-vadapt\"\nmin_rate = \"{worth}\"\nrelease_below = \"{not_worth}\"\n\
+         release_after = \"{release_after}\"\nmin_hold = \"{min_hold}\"\n"
     )
 }
 
@@ -149,6 +174,7 @@ mod tests {
             oclient: Path::new("/t/oclient"),
             odin_socket: Path::new("/run/odin.sock"),
             time_scale: 0.1,
+            dials: &Dials::DEMO,
         };
         let text = surroundings.config_of(lab.host(name).unwrap(), Path::new("/run/x.sock"));
         text.parse().unwrap()

@@ -5,13 +5,13 @@
 //! ```
 
 mod caption;
-mod clock;
-mod config;
+pub(crate) mod clock;
+pub(crate) mod config;
 mod figures;
 mod gauge;
 mod meter;
 mod paint;
-mod record;
+pub(crate) mod record;
 mod show;
 mod stage;
 mod story;

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use anyhow::Context;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// One event.
@@ -124,11 +125,11 @@ pub(crate) enum Event {
     Other,
 }
 
-/// Every event of the daemon at `socket`, past ones first, until it ends.
+/// Every event of the daemon at `socket` that reads as a `T`, past ones first, until it ends.
 ///
 /// # Errors
 /// If nobody listens there.
-pub(crate) fn follow(socket: &Path) -> anyhow::Result<Receiver<Record>> {
+pub(crate) fn follow<T: DeserializeOwned + Send + 'static>(socket: &Path) -> anyhow::Result<Receiver<T>> {
     let mut stream =
         UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
     writeln!(stream, r#"{{"query":"events","follow":true}}"#).context("ask for events")?;

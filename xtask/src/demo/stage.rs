@@ -11,7 +11,7 @@ use vreserve_testbed::odin::client::ask;
 use vreserve_testbed::odin::protocol::{Reply, Request};
 use vreserve_testbed::{Lab, LabSpec, Role, lab};
 
-use super::config::Surroundings;
+use super::config::{Dials, Surroundings};
 use super::record::{self, Event, Record};
 use crate::artifacts::Artifacts;
 use crate::interrupt::{self, wait_for};
@@ -111,7 +111,7 @@ impl Stage {
         let socket = self.socket(proxy_of(&spec)?);
         let events = wait_for("the proxy's control API", PATIENCE, || {
             self.check()?;
-            Ok(record::follow(&socket).ok())
+            Ok(record::follow::<Record>(&socket).ok())
         })?;
         let mut missing = spec.hosts.len() + spec.networks.len();
         wait_for("all nodes and the provider at the lead", PATIENCE, || {
@@ -190,6 +190,7 @@ impl Stage {
             oclient,
             odin_socket: &self.socket(ODIN),
             time_scale,
+            dials: &Dials::DEMO,
         };
         for host in &spec.hosts {
             let file = nodes.join(format!("{}.toml", host.name));
