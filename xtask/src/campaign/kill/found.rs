@@ -184,6 +184,8 @@ impl Findings for Found {
 mod tests {
     use super::*;
 
+    type Harm = fn(&mut Run);
+
     fn missed(run: Run) -> Vec<&'static str> {
         let found = Found { settle_s: 10.0, labs: 1, runs: vec![run] };
         found.checks(1).iter().filter(|check| !check.holds).map(|check| check.what).collect()
@@ -200,7 +202,7 @@ mod tests {
     fn a_run_without_harm_is_as_it_must_be_and_each_harm_is_named() {
         assert_eq!(missed(good()), [""; 0]);
         assert_eq!(good().complaint(), None);
-        let cases: [(fn(&mut Run), &str); 8] = [
+        let cases: [(Harm, &str); 8] = [
             (|run| run.leaked.push("7".into()), "circuits leaked"),
             (|run| run.doubled = 1, "circuits doubled"),
             (|run| run.forgotten.push("hub-1-2".into()), "acknowledged intents lost"),
