@@ -120,6 +120,13 @@ impl fmt::Display for Case {
 fn verbs(backend: Backend) -> &'static [(&'static str, Moment)] {
     match backend {
         Backend::Odin => &[("submit", Moment::Obtaining), ("cancel", Moment::GivingBack)],
+        // Where a flow is bound to a reservation, that is a step of its own, and so is its end.
+        Backend::Gara => &[
+            ("submit", Moment::Obtaining),
+            ("cancel", Moment::GivingBack),
+            ("activate", Moment::Obtaining),
+            ("deactivate", Moment::GivingBack),
+        ],
     }
 }
 
