@@ -116,12 +116,15 @@ fn what_needs_a_restart_is_named_with_its_place_and_all_of_it() {
     let bound = NODE.replace("192.0.2.1:4789", "192.0.2.2:4789");
     assert!(refused(NODE, &bound)[0].contains("[link.internet] bind: cannot change"));
     let network = format!("{NODE}[link.x]\nuse = \"link-udp\"\nnetwork = \"x\"\nbind = \"10.0.0.1:1\"\n");
-    assert!(refused(NODE, &network)[0].starts_with("n.toml:18:1: [link.x]: cannot be added"));
+    assert!(refused(NODE, &network)[0].starts_with("n.toml:17:1: [link.x]: cannot be added"));
     assert_eq!(
         refused(&network, NODE),
         ["n.toml: [link.x]: cannot be removed while the node is running; restart the node"]
     );
-    assert!(refused(&network, &network.replace("network = \"x\"\n", ""))[0].contains("[link.x] network"));
+    assert!(
+        refused(&network, &network.replace("network = \"x\"", "network = \"y\""))[0]
+            .contains("[link.x] network")
+    );
     assert!(refused(NODE, &format!("{NODE}min_rate = 1\n"))[0].contains("[infer.vttif] min_rate"));
     assert!(refused(HUB, &hub("[lead]\nreserve_timeout = \"1s\"\n"))[0].contains("[lead] reserve_timeout"));
     let link = "[[static_link]]\nname = \"s\"\nendpoint = \"internet\"\naddress = \"192.0.2.9:4789\"\n";
