@@ -6,6 +6,8 @@
 //!  rival ─┘                            └─ sink
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::net::SocketAddr;
