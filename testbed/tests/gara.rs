@@ -6,6 +6,8 @@
 //!  rival ─┘                            └─ sink
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::net::SocketAddr;
@@ -263,6 +265,32 @@ fn hostile_lines_are_refused_and_hurt_nobody() {
     drop(rude);
     assert_eq!(client.list(), Vec::<Reservation>::new());
     assert!(world.is_serving());
+}
+
+#[test]
+fn every_list_fits_its_line_and_has_all_that_holds_capacity() {
+    let Some(world) = world("lines") else { return };
+    let mut client = world.client("ann");
+    let window = "(start-time=4000000000)(duration=60)";
+    // The longest label there is, and the longest way to write it.
+    let labelled = |nth: usize| rsl(window, 1.0, &format!("(label='{nth:03}{}')", "\"".repeat(253)));
+    for nth in 0..75 {
+        client.create(&labelled(nth)).unwrap();
+    }
+    assert_eq!(client.create(&labelled(75)).unwrap_err().code, Code::Declined);
+    assert_eq!(client.list().len(), 75);
+    let mut client = world.client("bob");
+    let kept = client.create(&labelled(0)).unwrap();
+    for nth in 1..150 {
+        let handle = client.create(&labelled(nth)).unwrap();
+        client.ask(Operation::Cancel { handle }).unwrap();
+    }
+    let content = client.ask(Operation::List).unwrap();
+    assert_eq!(content["more"], true);
+    let listed = client.list();
+    assert_eq!((listed[0].handle.as_str(), listed[0].state), (kept.as_str(), State::Booked));
+    let last = listed.last().unwrap();
+    assert!(last.state == State::Cancelled && last.label.as_ref().unwrap().starts_with("149"), "{last:?}");
 }
 
 #[test]

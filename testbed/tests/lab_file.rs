@@ -128,7 +128,7 @@ fn a_routed_commodity_network_has_two_routers_and_each_host_is_at_one() {
         ("router = \"west\"", "router = \"wset\"", 8, 10, "did you mean west?"),
         ("core = {", "# {", 8, 10, "has no routers"),
         ("rate = \"1gbit\"\n", "", 1, 8, "needs a rate"),
-        ("\"west\", \"east\"]", "\"west\", \"west\"]", 5, 46, "another member"),
+        ("\"west\", \"east\"]", "\"west\", \"west\"]", 5, 47, "another member"),
         ("[\"west\", \"east\"]", "[\"west\"]", 5, 0, ""),
         ("198.51.100.0/29", "198.51.100.0/31", 8, 0, "routers' address"),
         ("198.51.100.0/29", "192.0.0.0/16", 4, 10, "overlaps 192.0.2.0/30"),

@@ -16,8 +16,8 @@ use super::slots::{Slot, SlotTable};
 
 /// Minors of classes, which are preferences of filters too: above those of the lab, and as many as filters can be.
 const CLASSES: std::ops::RangeInclusive<u16> = 0x100..=0xeff;
-/// Reservations of one owner that may hold capacity at once.
-const MOST_OF_ONE_OWNER: usize = 1000;
+/// Reservations of one owner that may hold capacity at once: with the longest labels, all of them fit one line.
+const MOST_OF_ONE_OWNER: usize = 75;
 /// Reservations that are over and still remembered.
 const MOST_REMEMBERED: usize = 1000;
 

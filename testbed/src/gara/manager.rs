@@ -15,8 +15,8 @@ use super::book::{Book, Creation, Record, refusal};
 use super::journal::Journal;
 use super::kernel::Kernel;
 use super::protocol::{
-    Code, Event, Handle, Message, Operation, Outcome, Pong, Refusal, Reply, Request, Reservations, State,
-    Watching,
+    Code, Event, Handle, LONGEST_LINE, Message, Operation, Outcome, Pong, Refusal, Reply, Request,
+    Reservation, Reservations, State, Watching,
 };
 use crate::error::Error;
 
@@ -24,6 +24,8 @@ use crate::error::Error;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Changes that are kept for those who come back and ask what they missed.
 const MOST_EVENTS: usize = 1024;
+/// Bytes that reservations may take of a line; the rest of an answer takes less than what is left.
+const ROOM: usize = LONGEST_LINE - 256;
 
 /// What the manager is asked to do.
 pub(super) enum Job {
@@ -199,22 +201,37 @@ impl Manager {
                 let record = self.book.unbind(owner, &handle)?;
                 self.commit_and_show(record)
             }
-            Operation::List => self.list(self.book.records().filter(|record| record.owner == owner)),
+            Operation::List => {
+                let mut found = self.fitting(self.book.records().filter(|record| record.owner == owner));
+                found.reservations.sort_by_key(|(number, _)| *number);
+                found.into_json()
+            }
             Operation::Find { label } => {
                 let of_owner = self.book.records().filter(|record| record.owner == owner);
-                let mut found: Vec<_> =
-                    of_owner.filter(|record| record.label.as_ref() == Some(&label)).collect();
-                found.sort_by_key(|record| !record.state.holds_capacity());
-                self.list(found.into_iter())
+                self.fitting(of_owner.filter(|record| record.label.as_ref() == Some(&label))).into_json()
             }
             Operation::Watch { since } => json(&self.watching(since)),
             Operation::Ping => json(&Pong { time: now(), seq: self.book.last_seq() }),
         }
     }
 
-    fn list<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Result<serde_json::Value, Refusal> {
-        let reservations = records.map(|record| record.reservation(self.kernel.enforces(record.number)));
-        json(&Reservations { reservations: reservations.collect() })
+    /// As many reservations as one line takes: those that hold capacity, then the last that ended.
+    fn fitting<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Found {
+        let mut records: Vec<_> = records.collect();
+        let rank = |record: &Record| (!record.state.holds_capacity(), std::cmp::Reverse(record.seq));
+        records.sort_by_key(|record| rank(record));
+        let (mut room, mut found) = (ROOM, Found::default());
+        for record in records {
+            let reservation = record.reservation(self.kernel.enforces(record.number));
+            let size = serde_json::to_vec(&reservation).map_or(ROOM, |text| text.len() + 1);
+            let Some(rest) = room.checked_sub(size) else {
+                found.more = true;
+                break;
+            };
+            room = rest;
+            found.reservations.push((record.number, reservation));
+        }
+        found
     }
 
     fn show(&self, owner: &str, handle: &str) -> Result<serde_json::Value, Refusal> {
@@ -292,6 +309,20 @@ impl Manager {
                 None => Answer::Refused(format!("no reservation {handle} that is not over")),
             },
         }
+    }
+}
+
+/// Reservations for one answer, with their numbers.
+#[derive(Debug, Default)]
+struct Found {
+    reservations: Vec<(u64, Reservation)>,
+    more: bool,
+}
+
+impl Found {
+    fn into_json(self) -> Result<serde_json::Value, Refusal> {
+        let reservations = self.reservations.into_iter().map(|(_, reservation)| reservation).collect();
+        json(&Reservations { reservations, more: self.more })
     }
 }
 

@@ -167,8 +167,13 @@ async fn accept(
                 };
                 let (tls, jobs) = (tls.clone(), jobs.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = handle_client(stream, &tls, &jobs).await {
-                        tracing::info!(%address, %error, "connection ended");
+                    match handle_client(stream, &tls, &jobs).await {
+                        // Somebody looked whether we are alive, or went without saying so.
+                        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                            tracing::debug!(%address, %error, "connection ended");
+                        }
+                        Err(error) => tracing::info!(%address, %error, "connection ended"),
+                        Ok(()) => {}
                     }
                     drop(place);
                 });

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use vreserve_testbed::gara::certificates;
 use vreserve_testbed::gara::protocol::{
-    Event, Message, Operation, Outcome, Refusal, Reply, Request, Reservation, Reservations,
+    Event, LONGEST_LINE, Message, Operation, Outcome, Refusal, Reply, Request, Reservation, Reservations,
 };
 use vreserve_testbed::{Lab, LabSpec};
 
@@ -149,7 +149,8 @@ impl Client {
     /// The next line, if the server sends one before it ends the connection.
     pub(crate) fn message(&mut self) -> Option<Message> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).ok().filter(|length| *length > 0)?;
+        let length = self.stream.read_line(&mut line).ok().filter(|length| *length > 0)?;
+        assert!(length <= LONGEST_LINE, "{length} bytes in one line");
         Some(serde_json::from_str(&line).unwrap())
     }
 

@@ -17,7 +17,7 @@
 //! | `status` | `handle` | the reservation |
 //! | `bind` | `handle`, `rsl`: [`Binding`](crate::Binding) | the reservation; replaces an earlier binding |
 //! | `unbind` | `handle` | the reservation |
-//! | `list` | | `{"reservations": […]}`, all of this owner, also those that are over and still remembered |
+//! | `list` | | `{"reservations": […]}`, all of this owner that hold capacity, and the last that are over as far as the line takes them; `"more": true`: there are more of these |
 //! | `find` | `label` | `{"reservations": […]}`: none, or those with this label, the one that holds capacity first |
 //! | `watch` | `since` | `{"seq": n, "lost": bool}`, then events from `since` + 1 on; `lost`: some of them are no longer there, ask `list` |
 //! | `ping` | | `{"time": seconds, "seq": n}`: the server's clock and its last event |
@@ -109,8 +109,11 @@ pub struct Handle {
 /// `ok` of `list` and `find`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reservations {
-    /// In the order of their making, except as said for `find`.
+    /// `list`: in the order of their making.
     pub reservations: Vec<Reservation>,
+    /// Whether some that are over found no room in the line. Those that hold capacity are all there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// `ok` of `watch`.

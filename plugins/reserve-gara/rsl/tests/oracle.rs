@@ -3,6 +3,8 @@
 //! Every text is given to both with a newline at its end: the original's scanner loses a quoted word that ends a text
 //! without one. A delimiter of the writer's own beyond ASCII is left out: the original cuts characters apart there.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
