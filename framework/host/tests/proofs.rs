@@ -66,7 +66,8 @@ fn run(from: &Queue, to: &Queue, rate: f64, carry: Carry, is_over: &AtomicBool) 
                 waiting.push_back((free_at, far, frame));
             }
         }
-        while let Some((_, far, frame)) = waiting.pop_front_if(|(due, ..)| *due <= now) {
+        let due = waiting.iter().take_while(|(due, ..)| *due <= now).count();
+        for (_, far, frame) in waiting.drain(..due) {
             to.put(far, &frame);
         }
         std::thread::sleep(Duration::from_micros(100));

@@ -284,6 +284,7 @@ mod tests {
                 certificates: Path::new("/t/gara"),
             },
             dials: &Dials::CONGESTED,
+            reserve: "",
         };
         let config_of = |name: &str| -> toml::Table {
             surroundings.config_of(lab.host(name).unwrap(), Path::new("/run/x.sock")).parse().unwrap()

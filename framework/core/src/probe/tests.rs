@@ -48,8 +48,11 @@ impl Pipe {
     }
 
     fn take(&mut self, now: Timestamp) -> Option<(Signal, usize)> {
-        let (_, signal, length) = self.under_way.pop_front_if(|(due, ..)| *due <= now)?;
-        Some((signal, length))
+        let (due, ..) = self.under_way.front()?;
+        if *due > now {
+            return None;
+        }
+        self.under_way.pop_front().map(|(_, signal, length)| (signal, length))
     }
 }
 

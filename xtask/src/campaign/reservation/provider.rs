@@ -159,15 +159,10 @@ fn nft(lab: &Lab, script: &str) -> anyhow::Result<()> {
 
 impl Circuit {
     fn of_path(path: PathReport) -> Self {
-        let state = match path.state {
-            PathState::SettingUp => "setting up",
-            PathState::Up => "up",
-            PathState::TearingDown => "tearing down",
-        };
         Self {
             id: path.id.to_string(),
             ends: sorted([path.source.to_string(), path.destination.to_string()]),
-            state: state.to_owned(),
+            state: path.state.to_string(),
             is_ending: path.state == PathState::TearingDown,
             window: [0, u64::MAX],
             lambda: Some(path.lambda),
