@@ -58,7 +58,7 @@ impl Dials {
 
     /// For people who watch a congested network.
     ///
-    /// The guests' TCP gets next to nothing there, so what they offer is little more than their UDP (3 Mbit/s and
+    /// The guests' TCP gets next to nothing there, so what they offer is little more than their UDP (2 Mbit/s and
     /// headers) and the gauge's frames (0.85 Mbit/s). Worth a circuit is more than the gauge alone and less than
     /// both. A window that is this long shows how the pair fares without one for some seconds, and is what an operator
     /// would choose for demand that is small and unsteady. How much is asked for is said outright, because measured
@@ -68,7 +68,7 @@ impl Dials {
         window: "8s",
         hold: "1s",
         noise: "1mbit",
-        worth: "2500kbit",
+        worth: "2mbit",
         not_worth: "1500kbit",
         release_after: "1s",
         min_hold: "2s",

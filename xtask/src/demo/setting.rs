@@ -95,7 +95,7 @@ impl Setting {
                 lab: "gara.toml",
                 network: "qos",
                 dials: Dials::CONGESTED,
-                udp_rate: "3M",
+                udp_rate: "2M",
                 provider: Duration::from_secs(10),
                 rivals: Some(Rivals { from: "rival", to: "sink", interface: "inet0" }),
                 reserved_mbps: Some(Dials::CONGESTED_MBPS),
