@@ -25,7 +25,8 @@ pub(super) enum Case {
     ForcedEnd,
     BlackHole,
     Amnesia,
-    /// The provider is killed and started again: it knows nothing any more, and has nothing.
+    /// The provider is killed and started again. ODIN's knows nothing any more, and has nothing; GARA's has a state of
+    /// its own, and keeps what it had.
     Restart,
 }
 
@@ -48,6 +49,8 @@ pub(super) struct Plan {
     pub(super) verb: Option<&'static str>,
     /// Whether what happens some time after a call happens late.
     pub(super) is_late: bool,
+    /// Whether a circuit ends while it may carry traffic, and another must be had.
+    pub(super) ends_circuit: bool,
 }
 
 impl Case {
@@ -91,14 +94,17 @@ impl Case {
         !matches!(self, Self::Nothing | Self::Restart)
     }
 
-    /// Whether a circuit ends while it may carry traffic, and another must be had.
-    pub(super) const fn ends_circuit(self) -> bool {
-        matches!(self, Self::ForcedEnd | Self::Amnesia | Self::Restart)
+    const fn ends_circuit(self, backend: Backend) -> bool {
+        match self {
+            Self::ForcedEnd | Self::Amnesia => true,
+            Self::Restart => matches!(backend, Backend::Odin),
+            _ => false,
+        }
     }
 
     /// Whether it can hit any call; others hit what they are about.
     const fn is_of_calls(self) -> bool {
-        self.is_injected() && !self.ends_circuit() && !matches!(self, Self::BlackHole)
+        self.is_injected() && !matches!(self, Self::ForcedEnd | Self::Amnesia | Self::BlackHole)
     }
 }
 
@@ -125,7 +131,13 @@ fn verbs(backend: Backend) -> &'static [(&'static str, Moment)] {
 impl Plan {
     /// The same without the fault.
     pub(super) fn twin(self) -> Self {
-        Plan { case: Case::Nothing, moment: Moment::Obtaining, verb: None, is_late: false }
+        Plan {
+            case: Case::Nothing,
+            moment: Moment::Obtaining,
+            verb: None,
+            is_late: false,
+            ends_circuit: false,
+        }
     }
 
     fn new(case: Case, round: usize, backend: Backend) -> Self {
@@ -133,7 +145,7 @@ impl Plan {
         let (verb, moment) = verbs[round % verbs.len()];
         let (verb, moment) =
             if case.is_of_calls() { (Some(verb), moment) } else { (None, Moment::Obtaining) };
-        Plan { case, moment, verb, is_late: round % 2 == 1 }
+        Plan { case, moment, verb, is_late: round % 2 == 1, ends_circuit: case.ends_circuit(backend) }
     }
 
     /// What the wrapper's file says; none if it shall not be there.

@@ -92,7 +92,7 @@ impl Run {
 
     /// The pair's frames that were lost although its circuit did not end under it.
     fn lost_for_nothing(&self) -> u64 {
-        if self.plan.case.ends_circuit() { 0 } else { sum(&self.frames, |tally| tally.lost) }
+        if self.plan.ends_circuit { 0 } else { sum(&self.frames, |tally| tally.lost) }
     }
 
     fn is_unserved(&self) -> bool {

@@ -148,7 +148,7 @@ impl<'s, 'a> Trial<'s, 'a> {
             let is_hit = plan.moment != Moment::Obtaining
                 || !plan.case.is_injected()
                 || self.injections(plan.case)? > before;
-            if is_hit && (is_another || !plan.case.ends_circuit()) {
+            if is_hit && (is_another || !plan.ends_circuit) {
                 run.carrying_ms = Some(millis(begun));
                 return Ok(());
             }
