@@ -206,7 +206,7 @@ async fn a_backend_that_was_replaced_gives_back_what_was_asked_of_it_and_the_new
     let change = BackendChange { network, backend, former_closed };
     let changes = LeadChanges { backends: vec![change], ..LeadChanges::default() };
     let (done, in_effect) = oneshot::channel();
-    world.inputs.send(Input::Changed(changes, done)).await.ok().expect("the lead runs");
+    world.inputs.send(Input::Changed(changes, done)).await.expect("the lead runs");
     in_effect.await.expect("the lead has taken it");
     let view = world.until("the pairs are on another circuit", |view| {
         pairs_of(view) == 2 && view.circuits.iter().all(|circuit| circuit.circuit != first)

@@ -153,6 +153,7 @@ fn cut(
         }
         cut.back_ms = cut.back_ms.or_else(|| frames.first_sent_since(after).map(since));
     }
+    scene.provider().mend(scene.lab(), circuit)?;
     let end = frames.mark();
     frames.collect(began, end)?;
     cut.frames = frames.tally(began, end);

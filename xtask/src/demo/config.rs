@@ -11,7 +11,7 @@ use super::provider::OWNER;
 const CONTROL_PORT: u16 = 7654;
 const LINK_PORT: u16 = 4789;
 /// Of the second endpoint on a commodity address, whose datagrams routers tell apart by it.
-const SECOND_LINK_PORT: u16 = 4790;
+pub(crate) const SECOND_LINK_PORT: u16 = 4790;
 
 /// How soon demand is seen and a circuit asked for or given back, in a configuration's own words.
 #[derive(Clone, Copy, Debug)]
@@ -284,6 +284,7 @@ mod tests {
                 certificates: Path::new("/t/gara"),
             },
             dials: &Dials::CONGESTED,
+            reserve: "",
         };
         let config_of = |name: &str| -> toml::Table {
             surroundings.config_of(lab.host(name).unwrap(), Path::new("/run/x.sock")).parse().unwrap()

@@ -45,6 +45,11 @@ impl Provider {
         })
     }
 
+    /// Where its administrator asks.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// The server's command.
     ///
     /// # Errors
@@ -107,8 +112,11 @@ impl Provider {
     }
 
     fn gara_command(&self, built: &Artifacts, lab: &LabSpec) -> anyhow::Result<Command> {
-        certificates::make(&self.folder, &[OWNER.to_owned()], &[self.gara.ip()])?;
         let file = |name| self.folder.join(name);
+        // A server that is started again has the certificates that its clients know.
+        if !file("ca.pem").exists() {
+            certificates::make(&self.folder, &[OWNER.to_owned()], &[self.gara.ip()])?;
+        }
         let mut server = Command::new(built.program("gara-server")?);
         server.args(["--lab", &lab.name, "--listen", &self.gara.to_string()]);
         server.arg("--ca").arg(file("ca.pem")).arg("--cert").arg(file("server.pem"));

@@ -142,9 +142,9 @@ fn gara_picture(lab: &LabSpec, reserved_mbps: f64) -> Vec<String> {
         lab.commodity.core.as_ref().map_or_else(|| "no limit".to_owned(), |core| core.rate.to_string());
     vec![
         String::new(),
-        "   a1 ─ alpha ─┐                     ┌─ hub         proxy and lead; GARA's server".to_owned(),
+        "   a1 ─ alpha ─┐                   ┌─ hub         proxy and lead; GARA's server".to_owned(),
         format!("               ├─ west ═════ east ─┼─ beta ─ b1   {core} between the two routers"),
-        "        rival ─┘                     └─ sink        fills it: 8 TCP streams and UDP".to_owned(),
+        "        rival ─┘                   └─ sink        fills it: 8 TCP streams and UDP".to_owned(),
         String::new(),
         format!(
             "iperf3 a1 → b1, TCP and UDP; {reserved_mbps} Mbit/s of it to be reserved and kept by the routers"

@@ -152,7 +152,7 @@ mod tests {
             sha256: Some([7; 32]),
             settings: settings.into(),
         };
-        ReserveConfig { instance, network: "omninet".into(), budget: Budget::default() }
+        ReserveConfig { instance, network: "omninet".into(), budget: Budget::default(), faults: None }
     }
 
     #[test]

@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// After the demand's end there is at least so long to give everything back, however late the circuit carried again.
 const RELEASE: Duration = Duration::from_secs(5);
+/// How far ahead a run's booking is, and how long.
+const AHEAD_MS: u64 = 3_600_000;
+const BOOKED_ENDS: [&str; 2] = ["alpha", "beta"];
+const BOOKED_RATE: u64 = 1_000_000;
 
 /// What a scene's runs share.
 pub(super) struct Trial<'s, 'a> {
@@ -74,6 +78,8 @@ impl<'s, 'a> Trial<'s, 'a> {
     fn kill_and_look(&mut self, run: &mut Run) -> anyhow::Result<()> {
         let point = run.point;
         let mut told = Told::default();
+        let booking = self.book().context("make a booking")?;
+        run.acknowledged.push(name_of(booking));
         let events = self.reach(&point, &mut told)?;
         let killed = self.frames.mark();
         self.strike(&point)?;
@@ -84,7 +90,7 @@ impl<'s, 'a> Trial<'s, 'a> {
         }
         run.was_on_circuit = told.across.len() == 2;
         if point.moment.is_wanted() {
-            run.acknowledged = told.acknowledged.into_values().collect();
+            run.acknowledged.extend(told.acknowledged.into_values());
         }
         let mut known = BTreeSet::new();
         if point.moment.is_wanted() {
@@ -92,9 +98,52 @@ impl<'s, 'a> Trial<'s, 'a> {
         }
         self.frames.set_size(Size::Small);
         let ended = self.frames.mark();
+        self.cancel(run, booking, restarted, &mut known)?;
         self.await_release(run, restarted, &mut known)?;
         run.forgotten = run.acknowledged.iter().filter(|key| !known.contains(*key)).cloned().collect();
         self.count(run, killed, ended)
+    }
+
+    /// Makes a booking of the run's own, far in the future; as soon as its ends have joined.
+    fn book(&mut self) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            interrupt::check()?;
+            self.scene.check()?;
+            let start = now_ms() + AHEAD_MS;
+            let window = [start, start + AHEAD_MS];
+            match self.scene.api(LEAD).book(BOOKED_ENDS, BOOKED_RATE, window) {
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => std::thread::sleep(LOOK_EVERY),
+                Ok(booking) => return Ok(booking),
+            }
+        }
+    }
+
+    /// Looks for the run's booking and ends it. One that is forgotten cannot be found.
+    fn cancel(
+        &mut self,
+        run: &mut Run,
+        booking: u64,
+        restarted: Instant,
+        known: &mut BTreeSet<String>,
+    ) -> anyhow::Result<()> {
+        let deadline = (restarted + self.settle).max(Instant::now() + RELEASE);
+        while Instant::now() < deadline {
+            self.look(run, restarted, known)?;
+            let api = self.scene.api(LEAD);
+            match api.bookings() {
+                Ok(bookings) if !bookings.contains(&booking) => return Ok(()),
+                Ok(_) => {
+                    known.insert(name_of(booking));
+                    if api.cancel(booking).is_ok() {
+                        return Ok(());
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        bail!("the booking could not be ended")
     }
 
     /// Brings the circuit's life to the point.
@@ -243,10 +292,12 @@ impl Told {
     }
 }
 
-/// How many live circuits the lead has beyond one for the same two ends.
+/// How many live circuits the lead has beyond one for the same two ends, of those that demand wants.
 fn doubled_at_lead(reservations: &Reservations) -> usize {
     let is_live = |held: &&Held| {
-        !matches!(held.phase.as_str(), "wanted" | "cutting_back" | "unlinking" | "releasing" | "gone")
+        let is_on_its_way =
+            matches!(held.phase.as_str(), "wanted" | "cutting_back" | "unlinking" | "releasing");
+        held.booking.is_none() && !is_on_its_way
     };
     let live: Vec<_> = reservations.circuits.iter().filter(is_live).map(|held| (&held.a, &held.z)).collect();
     live.len() - live.iter().collect::<BTreeSet<_>>().len()
@@ -255,6 +306,11 @@ fn doubled_at_lead(reservations: &Reservations) -> usize {
 fn describe(held: &Held) -> String {
     let failure = held.last_failure.as_deref().unwrap_or("no failure");
     format!("{} ({}, {}, {failure})", held.circuit, held.phase, held.state)
+}
+
+/// A booking among keys.
+fn name_of(booking: u64) -> String {
+    format!("booking {booking}")
 }
 
 fn millis(since: Instant) -> u64 {

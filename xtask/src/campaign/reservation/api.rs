@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::demo::record;
 
@@ -41,6 +41,9 @@ pub(in super::super) struct Held {
     pub(in super::super) phase: String,
     pub(in super::super) state: String,
     pub(in super::super) key: Option<String>,
+    /// The advance reservation that it is for.
+    #[serde(default)]
+    pub(in super::super) booking: Option<u64>,
     pub(in super::super) native_id: Option<String>,
     pub(in super::super) pairs: Vec<Value>,
     pub(in super::super) last_failure: Option<String>,
@@ -80,9 +83,17 @@ impl Api {
     /// # Errors
     /// If no daemon answers in time, or it says no.
     pub(in super::super) fn ask(&self, query: &str) -> anyhow::Result<Value> {
+        self.request(&json!({ "query": query }))
+    }
+
+    /// Makes one request.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(in super::super) fn request(&self, request: &Value) -> anyhow::Result<Value> {
         let mut stream = UnixStream::connect(&self.socket).context("reach the daemon")?;
         stream.set_read_timeout(Some(PATIENCE)).context("bound the wait for the daemon")?;
-        writeln!(stream, "{{\"query\":\"{query}\"}}").context("ask the daemon")?;
+        writeln!(stream, "{request}").context("ask the daemon")?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).context("read the daemon's answer")?;
         let mut answer: Value = serde_json::from_str(&line).context("read the daemon's answer")?;
@@ -98,6 +109,34 @@ impl Api {
     /// As [`Self::ask`].
     pub(in super::super) fn reservations(&self) -> anyhow::Result<Reservations> {
         serde_json::from_value(self.ask("reservations")?).context("read the lead's reservations")
+    }
+
+    /// Makes an advance reservation, as an operator does, and returns its number once the lead has acknowledged it.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(in super::super) fn book(&self, ends: [&str; 2], rate: u64, window: [u64; 2]) -> anyhow::Result<u64> {
+        let ([from, to], [start, end]) = (ends, window);
+        let request = json!({ "query": "reserve", "from": from, "to": to, "rate": rate,
+            "start_ms": start, "end_ms": end });
+        self.request(&request)?["booking"].as_u64().context("the lead acknowledged no booking")
+    }
+
+    /// Ends an advance reservation.
+    ///
+    /// # Errors
+    /// As [`Self::ask`], and if there is none of this number.
+    pub(in super::super) fn cancel(&self, booking: u64) -> anyhow::Result<()> {
+        self.request(&json!({ "query": "cancel", "key": booking })).map(drop)
+    }
+
+    /// The numbers of all advance reservations.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(in super::super) fn bookings(&self) -> anyhow::Result<Vec<u64>> {
+        let calendar = self.ask("calendar")?;
+        Ok(calendar.as_array().into_iter().flatten().filter_map(|entry| entry["booking"].as_u64()).collect())
     }
 
     /// Its events, past ones first, until it ends.

@@ -73,6 +73,7 @@ impl<F: Findings> Part for Outcome<F> {
     fn name(&self) -> String {
         match self.backend {
             Backend::Odin => "odin".to_owned(),
+            Backend::Gara => "gara".to_owned(),
         }
     }
 

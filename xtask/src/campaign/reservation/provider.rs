@@ -4,27 +4,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use serde::Serialize;
-use vreserve_testbed::Lab;
+use vreserve_testbed::gara::admin::{self, Answer, Question};
+use vreserve_testbed::gara::protocol::{Reservation, State};
 use vreserve_testbed::odin::client::ask;
 use vreserve_testbed::odin::protocol::{PathId, PathReport, PathState, Reply, Request};
+use vreserve_testbed::{Lab, LabSpec};
 
 use crate::artifacts::Artifacts;
+use crate::demo::config::{Provision, SECOND_LINK_PORT};
+use crate::demo::provider::Provider as Server;
+pub(in super::super) use crate::demo::setting::Backend;
+use crate::demo::setting::Setting;
 
-/// Reservation backends that a campaign can run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(in super::super) enum Backend {
-    /// ODIN: lightpaths.
-    Odin,
-}
+/// The table of nft that a silent cut consists of where there is no switch to turn off.
+const SILENCE: &str = "silence";
 
 /// A provider, running or not.
-#[derive(Clone, Debug)]
 pub(in super::super) struct Provider {
-    backend: Backend,
-    network: String,
+    server: Server,
+    setting: Setting,
     socket: PathBuf,
 }
 
@@ -39,43 +38,65 @@ pub(in super::super) struct Circuit {
     pub(in super::super) state: String,
     /// Whether it is on its way out.
     pub(in super::super) is_ending: bool,
-    lambda: u16,
+    /// From when to when it is promised, in milliseconds since the Unix epoch.
+    window: [u64; 2],
+    lambda: Option<u16>,
 }
 
 impl Provider {
-    /// Of a lab's network, listening at `socket`.
-    pub(super) fn new(backend: Backend, network: &str, socket: PathBuf) -> Self {
-        Self { backend, network: network.to_owned(), socket }
-    }
-
-    /// Where it listens.
-    pub(super) fn socket(&self) -> &Path {
-        &self.socket
+    /// Of a lab that is up, with files in `folder`.
+    ///
+    /// # Errors
+    /// If the lab has no proxy.
+    pub(super) fn new(backend: Backend, lab: &Lab, folder: &Path) -> anyhow::Result<Self> {
+        let setting = Setting::of(backend);
+        let server = Server::new(setting, lab, folder)?;
+        let socket = server.socket().to_owned();
+        Ok(Self { server, setting, socket })
     }
 
     /// The server's command.
     ///
     /// # Errors
     /// If the build made no such program.
-    pub(super) fn command(&self, built: &Artifacts, lab: &str, time_scale: f64) -> anyhow::Result<Command> {
-        match self.backend {
-            Backend::Odin => {
-                let mut server = Command::new(built.program("odin-server")?);
-                server.args(["--lab", lab, "--network", &self.network, "--socket"]).arg(&self.socket);
-                server.args(["--time-scale", &time_scale.to_string()]);
-                Ok(server)
-            }
-        }
+    pub(super) fn command(
+        &self,
+        built: &Artifacts,
+        lab: &LabSpec,
+        time_scale: f64,
+    ) -> anyhow::Result<Command> {
+        self.server.command(built, lab, time_scale)
     }
 
-    /// Every circuit that it has, in any state, whoever asked for it.
+    /// What the lead's configuration says of it.
+    ///
+    /// # Errors
+    /// If the build made no client.
+    pub(super) fn provision<'a>(
+        &'a self,
+        built: &'a Artifacts,
+        time_scale: f64,
+    ) -> anyhow::Result<Provision<'a>> {
+        self.server.provision(built, time_scale)
+    }
+
+    /// Every circuit that it has, in any state but over and gone, whoever asked for it.
     ///
     /// # Errors
     /// If it does not answer.
     pub(in super::super) fn circuits(&self) -> anyhow::Result<Vec<Circuit>> {
-        match ask(&self.socket, &Request::List)? {
-            Reply::Paths(paths) => Ok(paths.into_iter().map(Circuit::of).collect()),
-            _ => bail!("the ODIN server answered another question"),
+        match self.setting.backend {
+            Backend::Odin => match ask(&self.socket, &Request::List)? {
+                Reply::Paths(paths) => Ok(paths.into_iter().map(Circuit::of_path).collect()),
+                _ => bail!("the ODIN server answered another question"),
+            },
+            Backend::Gara => match admin::ask(&self.socket, &Question::List)? {
+                Answer::Reservations(all) => {
+                    let held = all.into_iter().filter(|(_, one)| one.state.holds_capacity());
+                    Ok(held.map(|(_, one)| Circuit::of_reservation(one)).collect())
+                }
+                _ => bail!("the GARA server answered another question"),
+            },
         }
     }
 
@@ -84,69 +105,117 @@ impl Provider {
     /// # Errors
     /// If the provider does not answer.
     pub(in super::super) fn remove(&self, circuit: &Circuit) -> anyhow::Result<()> {
-        let path = PathId(circuit.id.parse().context("an ODIN path has a number")?);
         // One that is gone already, or going, is what is wanted.
-        ask(&self.socket, &Request::Teardown { path })?;
+        match self.setting.backend {
+            Backend::Odin => {
+                let path = PathId(circuit.id.parse().context("an ODIN path has a number")?);
+                ask(&self.socket, &Request::Teardown { path })?;
+            }
+            Backend::Gara => {
+                admin::ask(&self.socket, &Question::Terminate { handle: circuit.id.clone() })?;
+            }
+        }
         Ok(())
     }
 
     /// Has everything on a circuit dropped without a word to anybody.
     ///
     /// # Errors
-    /// What `ip` said.
+    /// What `ip` or `nft` said.
     pub(in super::super) fn cut(&self, lab: &Lab, circuit: &Circuit) -> anyhow::Result<()> {
-        // The end of the lambda at the first switch (testbed: `odin/switching.rs`); hosts keep their carrier.
-        let line = format!("link set f0l{}a down", circuit.lambda);
-        lab.ip(&self.network, vec![line])?;
-        Ok(())
+        if let Some(lambda) = circuit.lambda {
+            // The end of the lambda at the first switch (testbed: `odin/switching.rs`); hosts keep their carrier.
+            lab.ip(self.setting.network, vec![format!("link set f0l{lambda}a down")])?;
+            return Ok(());
+        }
+        let script = format!(
+            "add table ip {SILENCE}; add chain ip {SILENCE} all {{ type filter hook forward priority -10 ; }}; \
+             add rule ip {SILENCE} all udp dport {SECOND_LINK_PORT} drop"
+        );
+        nft(lab, &script)
+    }
+
+    /// Ends a cut, where it does not end with the circuit.
+    ///
+    /// # Errors
+    /// What `nft` said.
+    pub(in super::super) fn mend(&self, lab: &Lab, circuit: &Circuit) -> anyhow::Result<()> {
+        if circuit.lambda.is_some() {
+            return Ok(());
+        }
+        nft(lab, &format!("delete table ip {SILENCE}"))
     }
 }
 
+/// At the router that every frame between the guests passes.
+fn nft(lab: &Lab, script: &str) -> anyhow::Result<()> {
+    let core = lab.spec().commodity.core.as_ref().context("the lab has no router")?;
+    let output = lab.exec(&core.routers[0], Command::new("nft").arg(script))?;
+    if !output.status.success() {
+        bail!("nft {script}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
 impl Circuit {
-    fn of(path: PathReport) -> Self {
-        let mut ends = [path.source.to_string(), path.destination.to_string()];
-        ends.sort();
-        let state = match path.state {
-            PathState::SettingUp => "setting up",
-            PathState::Up => "up",
-            PathState::TearingDown => "tearing down",
-        };
+    fn of_path(path: PathReport) -> Self {
         Self {
             id: path.id.to_string(),
-            ends,
-            state: state.to_owned(),
+            ends: sorted([path.source.to_string(), path.destination.to_string()]),
+            state: path.state.to_string(),
             is_ending: path.state == PathState::TearingDown,
-            lambda: path.lambda,
+            window: [0, u64::MAX],
+            lambda: Some(path.lambda),
+        }
+    }
+
+    fn of_reservation(reservation: Reservation) -> Self {
+        let state = if reservation.state == State::Booked { "booked" } else { "active" };
+        Self {
+            id: reservation.handle,
+            ends: sorted([reservation.endpoint_a, reservation.endpoint_b]),
+            state: state.to_owned(),
+            is_ending: false,
+            window: [reservation.start, reservation.end.unwrap_or(u64::MAX)],
+            lambda: None,
         }
     }
 }
 
-/// How many circuits there are beyond one for the same two ends; those that are ending do not count.
+fn sorted(mut ends: [String; 2]) -> [String; 2] {
+    ends.sort();
+    ends
+}
+
+/// How many circuits there are beyond one at a time for the same two ends; those that are ending do not count.
 pub(in super::super) fn doubled(circuits: &[Circuit]) -> usize {
-    let mut live: Vec<_> =
-        circuits.iter().filter(|circuit| !circuit.is_ending).map(|one| &one.ends).collect();
-    let all = live.len();
-    live.sort();
-    live.dedup();
-    all - live.len()
+    let mut live: Vec<_> = circuits.iter().filter(|circuit| !circuit.is_ending).collect();
+    live.sort_by(|a, b| (&a.ends, a.window).cmp(&(&b.ends, b.window)));
+    let is_beside =
+        |pair: &&[&Circuit]| pair[0].ends == pair[1].ends && pair[1].window[0] < pair[0].window[1];
+    live.windows(2).filter(is_beside).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn circuit(id: &str, ends: [&str; 2], is_ending: bool) -> Circuit {
+    fn circuit(id: &str, ends: [&str; 2], is_ending: bool, window: [u64; 2]) -> Circuit {
         let ends = ends.map(str::to_owned);
-        Circuit { id: id.to_owned(), ends, state: String::new(), is_ending, lambda: 1 }
+        Circuit { id: id.to_owned(), ends, state: String::new(), is_ending, window, lambda: None }
     }
 
     #[test]
-    fn two_circuits_for_the_same_ends_are_one_too_many_unless_one_is_going() {
-        let one = circuit("1", ["10.10.0.2", "10.10.0.3"], false);
-        let other = circuit("2", ["10.10.0.2", "10.10.0.4"], false);
-        let going = circuit("3", ["10.10.0.2", "10.10.0.3"], true);
-        let twin = circuit("4", ["10.10.0.2", "10.10.0.3"], false);
+    fn two_circuits_at_a_time_for_the_same_ends_are_one_too_many_unless_one_is_going() {
+        let always = [0, u64::MAX];
+        let one = circuit("1", ["10.10.0.2", "10.10.0.3"], false, always);
+        let other = circuit("2", ["10.10.0.2", "10.10.0.4"], false, always);
+        let going = circuit("3", ["10.10.0.2", "10.10.0.3"], true, always);
+        let twin = circuit("4", ["10.10.0.2", "10.10.0.3"], false, always);
         assert_eq!(doubled(&[one.clone(), other.clone(), going.clone()]), 0);
         assert_eq!(doubled(&[one, other, going, twin]), 1);
+        let window = |id, window| circuit(id, ["10.10.0.2", "10.10.0.3"], false, window);
+        assert_eq!(doubled(&[window("5", [9, 12]), window("6", [3, 9])]), 0, "one after the other");
+        assert_eq!(doubled(&[window("5", [8, 12]), window("6", [3, 9])]), 1);
     }
 }

@@ -10,7 +10,8 @@ use vreserve_testbed::{Guest, Lab, LabSpec, lab};
 
 use super::{Api, Backend, Frames, Provider};
 use crate::artifacts::Artifacts;
-use crate::demo::config::{Dials, Provision, Surroundings};
+use crate::demo::config::{Dials, Surroundings};
+use crate::demo::setting::Setting;
 use crate::interrupt::{self, wait_for};
 use crate::place::Place;
 use crate::processes::Processes;
@@ -19,8 +20,13 @@ use crate::run;
 /// The proxy of the lab, whose daemon leads.
 pub(in super::super) const LEAD: &str = "hub";
 const PROVIDER: &str = "provider";
-/// The host that a lab of two hosts goes without; the last of the file, so that the others keep their addresses.
+/// The nodes of a lab of two hosts. Who else is in a lab's file is left out; all of them come after these, which so
+/// keep their addresses.
+const NODES: [&str; 3] = [LEAD, "alpha", "beta"];
+/// The third host, and how it is written where a lab's file has none.
 const THIRD: &str = "gamma";
+const THIRD_HOST: &str = "\n[[host]]\nname = \"gamma\"\nrouter = \"east\"\n\
+                          guest = [{ name = \"g1\", address = \"10.1.0.3/24\" }]\n";
 /// For daemons to answer and to join, and for the first frames to cross.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Frames that a guest's interface may queue while the machine is busy with other things than our daemon.
@@ -100,14 +106,8 @@ impl<'a> Scene<'a> {
     ) -> anyhow::Result<Self> {
         let place = Place::take(name, built)?;
         lab::down(name)?;
-        let mut spec = LabSpec::load(&run::root().join("testbed/labs/demo.toml"))?.named(name)?;
-        if hosts < 3 {
-            spec.hosts.retain(|host| host.name != THIRD);
-        }
-        let network = spec.networks.first().context("the lab has a reservable network")?.name.clone();
-        let lab = Lab::up(spec)?;
-        let socket = lab.runtime_directory().join("provider.sock");
-        let provider = Provider::new(backend, &network, socket);
+        let lab = Lab::up(spec(name, backend, hosts)?)?;
+        let provider = Provider::new(backend, &lab, &place.nodes())?;
         let processes = Processes::default();
         let mut scene = Self { processes, lab: Some(lab), place, built, provider, time_scale, trim };
         scene.acquaint()?;
@@ -200,8 +200,7 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// If it cannot be started.
     pub(in super::super) fn start_provider(&mut self) -> anyhow::Result<()> {
-        let lab = self.lab().spec().name.clone();
-        let mut command = self.provider.command(self.built, &lab, self.time_scale)?;
+        let mut command = self.provider.command(self.built, self.lab().spec(), self.time_scale)?;
         self.start(PROVIDER, LEAD, &mut command)
     }
 
@@ -276,11 +275,7 @@ impl<'a> Scene<'a> {
             nodes: &nodes,
             plugins: &self.place.plugins(),
             keys: &keys,
-            provision: Provision::Odin {
-                oclient: self.built.program("oclient")?,
-                socket: self.provider.socket(),
-                time_scale: self.time_scale,
-            },
+            provision: self.provider.provision(self.built, self.time_scale)?,
             dials: &self.trim.dials,
             reserve: &if self.trim.is_faulty { wrap() } else { String::new() },
         };
@@ -311,6 +306,18 @@ impl<'a> Scene<'a> {
         let lab = self.lab.as_ref().expect("the lab stands until the scene is struck");
         self.processes.start(lab, &self.place.nodes(), name, member, command).map(drop)
     }
+}
+
+/// The backend's lab with two or three hosts and nobody else.
+fn spec(name: &str, backend: Backend, hosts: usize) -> anyhow::Result<LabSpec> {
+    let file = run::root().join("testbed/labs").join(Setting::of(backend).lab);
+    let mut text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    if !text.contains(THIRD) {
+        text += THIRD_HOST;
+    }
+    let mut spec = LabSpec::parse(&text, &file)?.named(name)?;
+    spec.hosts.retain(|host| NODES.contains(&host.name.as_str()) || (hosts > 2 && host.name == THIRD));
+    Ok(spec)
 }
 
 impl Drop for Scene<'_> {

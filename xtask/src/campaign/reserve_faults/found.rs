@@ -15,12 +15,25 @@ const MOVES: u64 = 100;
 /// Of a hundred frames so many are at least as fast.
 const SHARE: f64 = 0.99;
 
+/// How long a run was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Span {
+    /// From the demand's begin to its end.
+    pub(super) demand_ms: u64,
+    /// To the last of it.
+    pub(super) whole_ms: u64,
+}
+
 /// One run and what came of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
     pub(super) number: usize,
     #[serde(flatten)]
     pub(super) plan: Plan,
+    /// Whether it is the twin of the run before.
+    pub(super) is_twin: bool,
+    #[serde(flatten)]
+    pub(super) span: Span,
     /// How often the wrapper injected the fault.
     pub(super) injected: u64,
     /// From the demand's begin until the fault had hit and the pair was on a circuit that the provider had.
@@ -45,10 +58,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Nothing known yet.
-    pub(super) fn new(number: usize, plan: Plan) -> Self {
+    pub(super) fn new(number: usize, plan: Plan, is_twin: bool) -> Self {
         Self {
             number,
             plan,
+            is_twin,
+            span: Span::default(),
             injected: 0,
             carrying_ms: None,
             settled_ms: None,
@@ -116,12 +131,20 @@ impl Run {
             || if moment == Moment::Obtaining { String::new() } else { " at the end".to_owned() },
             |verb| format!(" in {verb}"),
         );
-        (!complaints.is_empty()).then(|| format!("{case}{at}: {}", complaints.join("; ")))
+        let twin = if self.is_twin { ", a twin" } else { "" };
+        (!complaints.is_empty()).then(|| format!("{case}{at}{twin}: {}", complaints.join("; ")))
     }
 }
 
 fn sum(tallies: &[Tally], of: impl Fn(&Tally) -> u64) -> u64 {
     tallies.iter().map(of).sum()
+}
+
+/// The 99th of a hundred.
+fn late(latencies: &[u32]) -> Option<u64> {
+    let mut latencies = latencies.to_vec();
+    let place = ((SHARE * latencies.len() as f64).ceil() as usize).checked_sub(1)?;
+    Some(u64::from(*latencies.select_nth_unstable(place).1))
 }
 
 /// All runs.
@@ -132,21 +155,35 @@ pub(super) struct Found {
     pub(super) scenes: usize,
     planned: usize,
     pub(super) runs: Vec<Run>,
-    /// How long frames of the other pair took, in microseconds.
+    /// The other pair's latencies.
     #[serde(skip)]
-    latencies: BTreeMap<Case, Vec<u32>>,
+    compared: BTreeMap<Case, Compared>,
+}
+
+/// How long frames took with a fault, and in the same runs without it, in microseconds.
+#[derive(Debug, Default)]
+struct Compared {
+    with: Vec<u32>,
+    without: Vec<u32>,
 }
 
 impl Found {
-    /// Nothing yet of what is planned.
+    /// Nothing yet of what is planned; each run has a twin.
     pub(super) fn new(settle_s: f64, plans: &[Plan]) -> Self {
-        Self { settle_s, scenes: 0, planned: plans.len(), runs: Vec::new(), latencies: BTreeMap::new() }
+        let planned = 2 * plans.len();
+        Self { settle_s, scenes: 0, planned, runs: Vec::new(), compared: BTreeMap::new() }
     }
 
-    /// One more run, and the other pair's latencies in it.
-    pub(super) fn add(&mut self, run: Run, latencies: Vec<u32>) {
-        self.latencies.entry(run.plan.case).or_default().extend(latencies);
-        self.runs.push(run);
+    /// The number of the next run.
+    pub(super) fn next(&self) -> usize {
+        self.runs.len() + 1
+    }
+
+    /// The other pair's latencies in a run and in its twin.
+    pub(super) fn compare(&mut self, case: Case, with: Vec<u32>, without: Vec<u32>) {
+        let compared = self.compared.entry(case).or_default();
+        compared.with.extend(with);
+        compared.without.extend(without);
     }
 
     fn count(&self, is: impl Fn(&Run) -> bool) -> u64 {
@@ -157,26 +194,19 @@ impl Found {
         self.runs.iter().map(of).sum()
     }
 
-    /// The 99th of a hundred latencies of some cases.
-    fn p99(&self, is_meant: impl Fn(Case) -> bool) -> Option<u64> {
-        let of = self.latencies.iter().filter(|(case, _)| is_meant(**case));
-        let mut all: Vec<_> = of.flat_map(|(_, latencies)| latencies.iter().copied()).collect();
-        let place = ((SHARE * all.len() as f64).ceil() as usize).checked_sub(1)?;
-        Some(u64::from(*all.select_nth_unstable(place).1))
-    }
-
-    /// How far the other pair's p99 is from that without a fault, in thousandths; that of runs without one is held
-    /// against the other half of them.
-    fn moved(&self, case: Case) -> Option<i64> {
-        let without = self.p99(|other| other.is_nothing() && other != case)?;
-        let with = self.p99(|other| other == case)?;
-        let (with, without) = (i64::try_from(with).ok()?, i64::try_from(without).ok()?);
-        Some((with - without) * 1000 / without.max(1))
+    /// The 99th of a hundred of the other pair's latencies with a fault and without, and how far it moved, in
+    /// thousandths.
+    fn p99(&self, case: Case) -> Option<(u64, u64, i64)> {
+        let compared = self.compared.get(&case)?;
+        let (with, without) = (late(&compared.with)?, late(&compared.without)?);
+        let moved = (i64::try_from(with).ok()? - i64::try_from(without).ok()?) * 1000;
+        Some((with, without, moved / i64::try_from(without).ok()?.max(1)))
     }
 
     fn most_moved(&self) -> u64 {
-        let faults = Case::ALL.into_iter().filter(|case| !case.is_nothing());
-        faults.filter_map(|case| self.moved(case)).map(i64::unsigned_abs).max().unwrap_or(0)
+        let faults = Case::ALL.into_iter().filter(|case| *case != Case::Nothing);
+        let moved = faults.filter_map(|case| self.p99(case)).map(|(_, _, moved)| moved.unsigned_abs());
+        moved.max().unwrap_or(0)
     }
 }
 
@@ -201,7 +231,7 @@ impl Findings for Found {
             Check::none("frames overtaken", both(|tally| tally.reordered)),
             Check::none("frames that came twice", both(|tally| tally.repeated)),
             Check::at_most(
-                "p99 latency of another pair against runs without a fault: moved, in thousandths",
+                "p99 latency of another pair against the same run without the fault: moved, in thousandths",
                 self.most_moved(),
                 MOVES - 1,
             ),
@@ -214,10 +244,10 @@ impl Findings for Found {
             self.scenes, self.settle_s
         );
         text += "| fault | runs | leaked or stuck | no circuit | circuit after, ms, p50 | p99 | longest | all given back after, ms, \
-                 p50 | p99 | longest | no frame for, ms, p50 | p99 | longest | frames lost | p99 of others, µs | moved |\n\
-                 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+                 p50 | p99 | longest | no frame for, ms, p50 | p99 | longest | frames lost | p99 of others, µs | without the fault | moved |\n\
+                 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
         for case in Case::ALL {
-            let of = || self.runs.iter().filter(|run| run.plan.case == case);
+            let of = || self.runs.iter().filter(|run| run.plan.case == case && !run.is_twin);
             if of().next().is_none() {
                 continue;
             }
@@ -226,13 +256,14 @@ impl Findings for Found {
             let settled = spread(of().filter_map(|run| run.settled_ms).map(|ms| ms as f64));
             let gaps = spread(of().map(|run| run.longest_gap_ms() as f64));
             let lost: u64 = of().map(|run| sum(&run.frames, |tally| tally.lost)).sum();
-            let p99 = self.p99(|other| other == case).map_or("–".to_owned(), |us| us.to_string());
-            let moved = self.moved(case).map(|parts| format!("{:+.1} %", parts as f64 / 10.0));
+            let p99 = self
+                .p99(case)
+                .map(|(with, without, moved)| format!("{with} | {without} | {:+.1} %", moved as f64 / 10.0));
             text += &format!(
-                "| {case} | {} | {held} | {} | {carrying} | {settled} | {gaps} | {lost} | {p99} | {} |\n",
+                "| {case} | {} | {held} | {} | {carrying} | {settled} | {gaps} | {lost} | {} |\n",
                 of().count(),
                 of().filter(|run| run.is_unserved()).count(),
-                moved.unwrap_or("–".to_owned()),
+                p99.unwrap_or("– | – | –".to_owned()),
             );
         }
         for run in &self.runs {
@@ -255,22 +286,24 @@ mod tests {
     }
 
     fn good(case: Case) -> Run {
-        let mut run = Run::new(1, plan(case));
+        let mut run = Run::new(1, plan(case), false);
         (run.carrying_ms, run.settled_ms, run.injected) = (Some(1), Some(2), u64::from(case.is_injected()));
         run
     }
 
-    fn missed(runs: Vec<(Run, Vec<u32>)>) -> Vec<&'static str> {
-        let plans: Vec<_> = runs.iter().map(|(run, _)| run.plan).collect();
-        let mut found = Found::new(10.0, &plans);
-        runs.into_iter().for_each(|(run, latencies)| found.add(run, latencies));
-        assert!(found.details().contains("| hang |") || found.runs[0].plan.case != Case::Hang);
+    /// What is missed of a run and its twin, in which the other pair's frames took so long.
+    fn missed(run: Run, us: [u32; 2]) -> Vec<&'static str> {
+        let plan = run.plan;
+        let mut found = Found::new(10.0, &[plan]);
+        found.compare(plan.case, vec![us[0]; 1000], vec![us[1]; 1000]);
+        found.runs.extend([run, Run { plan: plan.twin(), injected: 0, is_twin: true, ..good(plan.case) }]);
+        assert!(found.details().contains(&format!("| {} | 1 |", plan.case)), "{}", found.details());
         found.checks(1).iter().filter(|check| !check.holds).map(|check| check.what).collect()
     }
 
     #[test]
     fn a_run_without_harm_is_as_it_must_be_and_each_harm_is_named() {
-        assert_eq!(missed(vec![(good(Case::Hang), Vec::new())]), [""; 0]);
+        assert_eq!(missed(good(Case::Hang), [100, 100]), [""; 0]);
         assert_eq!(good(Case::Hang).complaint(), None);
         let cases: [(fn(&mut Run), &str); 10] = [
             (|run| run.leaked.push("7".into()), "circuits leaked"),
@@ -288,7 +321,7 @@ mod tests {
             let mut run = good(Case::Hang);
             harm(&mut run);
             assert!(run.complaint().is_some(), "{what}");
-            let missed = missed(vec![(run, Vec::new())]);
+            let missed = missed(run, [100, 100]);
             assert!(missed.len() == 1 && missed[0].starts_with(what), "{what}: {missed:?}");
         }
     }
@@ -301,13 +334,15 @@ mod tests {
     }
 
     #[test]
-    fn latency_of_others_is_held_against_that_without_a_fault() {
-        let runs = |us: u32| {
-            let without = [Case::Nothing, Case::NothingAgain].map(|case| (good(case), vec![100; 1000]));
-            without.into_iter().chain([(good(Case::Hang), vec![us; 1000])]).collect()
-        };
-        assert_eq!(missed(runs(109)), [""; 0]);
-        assert!(missed(runs(111))[0].starts_with("p99 latency"));
-        assert!(missed(runs(85))[0].starts_with("p99 latency"), "a difference is one in either direction");
+    fn latency_of_others_is_held_against_that_without_the_fault() {
+        assert_eq!(missed(good(Case::Hang), [109, 100]), [""; 0]);
+        assert!(missed(good(Case::Hang), [111, 100])[0].starts_with("p99 latency"));
+        let less = missed(good(Case::Hang), [85, 100]);
+        assert!(less[0].starts_with("p99 latency"), "a difference is one in either direction");
+        assert_eq!(
+            missed(good(Case::Nothing), [200, 100]),
+            [""; 0],
+            "how much two runs alike differ is told"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask campaign reserve-faults`: between the lead and the provider everything goes wrong that can, one thing at
 //! a time: demand begins, a fault hits, it stops, the pair gets its circuit, demand ends. Nothing may be leaked, doubled
-//! or lost, the pair always has a path, and another pair does not feel it.
+//! or lost, the pair always has a path, and another pair does not feel it: each run is followed by its twin, in which
+//! the demand lasts as long and nothing goes wrong, and the other pair's latency in both is compared.
 //!
 //! ```text
 //!  the wrapper's file ── demand ── carried by a circuit that the provider has? ── demand ends ── both lists empty?
@@ -22,7 +23,7 @@ use crate::artifacts::Artifacts;
 use crate::demo::config::Dials;
 use crate::interrupt;
 use case::Plan;
-use found::Found;
+use found::{Found, Run};
 use trial::Trial;
 
 /// Set-up takes 88 ms and tear-down 60 ms at this scale.
@@ -43,7 +44,7 @@ pub(super) struct Arguments {
     /// earlier.
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
     settle: f64,
-    /// Only faults with this in their name, and runs without any.
+    /// Only faults with this in their name.
     #[arg(long, default_value = "", value_name = "TEXT")]
     only: String,
 }
@@ -62,9 +63,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let title = "Faults between the lead and a provider";
     let begun = Instant::now();
     let campaign = Campaign { name: "reserve-faults", title, options, profile, time_scale, begun };
-    let plans = case::draw(options.seed, options.runs, options.backend, |case| {
-        case.is_nothing() || case.name().contains(&arguments.only)
-    });
+    let plans =
+        case::draw(options.seed, options.runs, options.backend, |case| case.name().contains(&arguments.only));
     let mut found = Found::new(arguments.settle, &plans);
     if let Err(error) = run_scenes(&campaign, &built, plans, &mut found) {
         if interrupt::check().is_ok() {
@@ -85,7 +85,7 @@ fn run_scenes(
 ) -> anyhow::Result<()> {
     let options = campaign.options;
     let trim = Trim { dials: Dials { lead: LEAD_KEYS, ..DIALS }, is_faulty: true };
-    let mut plans = plans.into_iter().enumerate().peekable();
+    let mut plans = plans.into_iter().peekable();
     while plans.peek().is_some() && campaign.has_time() {
         let mut scene =
             Scene::set_trimmed("faults", built, options.backend, campaign.time_scale, HOSTS, trim)?;
@@ -94,16 +94,22 @@ fn run_scenes(
         let mut is_clean = true;
         while is_clean
             && campaign.has_time()
-            && let Some((number, plan)) = plans.next()
+            && let Some(plan) = plans.next()
         {
-            let (run, latencies) = trial.run(number + 1, plan)?;
+            let (run, with) = trial.run(found.next(), plan, None)?;
+            tell(&run);
+            let span = run.span;
             is_clean = run.is_clean();
-            if let Some(line) = run.complaint() {
-                println!("run {}: {line}", run.number);
+            found.runs.push(run);
+            if is_clean {
+                let (twin, without) = trial.run(found.next(), plan.twin(), Some(span))?;
+                tell(&twin);
+                is_clean = twin.is_clean();
+                found.runs.push(twin);
+                found.compare(plan.case, with, without);
             }
-            found.add(run, latencies);
-            if (number + 1).is_multiple_of(50) {
-                println!("{} runs, {:.0} s", number + 1, campaign.begun.elapsed().as_secs_f64());
+            if found.runs.len().is_multiple_of(50) {
+                println!("{} runs, {:.0} s", found.runs.len(), campaign.begun.elapsed().as_secs_f64());
             }
         }
         drop(trial);
@@ -113,4 +119,10 @@ fn run_scenes(
         // Otherwise it is struck by being dropped: a lead that cannot give back what is left takes long to end.
     }
     Ok(())
+}
+
+fn tell(run: &Run) {
+    if let Some(line) = run.complaint() {
+        println!("run {}: {line}", run.number);
+    }
 }

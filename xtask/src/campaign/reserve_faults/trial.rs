@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::case::{Case, Moment, Plan};
-use super::found::Run;
+use super::found::{Run, Span};
 use crate::campaign::reservation::{
     Circuit, Frames, Happening, Held, LEAD, Mark, Reservations, Scene, Size, doubled,
 };
@@ -48,16 +48,22 @@ impl<'s, 'a> Trial<'s, 'a> {
     }
 
     /// One run, and how long each frame of the other pair took, in microseconds. What goes wrong in it is told in what
-    /// it returns.
+    /// it returns. A twin takes at least as long as what it is the twin of.
     ///
     /// # Errors
     /// If a signal comes.
-    pub(super) fn run(&mut self, number: usize, plan: Plan) -> anyhow::Result<(Run, Vec<u32>)> {
-        let mut run = Run::new(number, plan);
+    pub(super) fn run(
+        &mut self,
+        number: usize,
+        plan: Plan,
+        twin_of: Option<Span>,
+    ) -> anyhow::Result<(Run, Vec<u32>)> {
+        let mut run = Run::new(number, plan, twin_of.is_some());
+        let at_least = twin_of.unwrap_or_default();
         // What happened before is past.
         self.events.try_iter().for_each(drop);
         let begun = (self.pair.mark(), self.others.mark());
-        if let Err(error) = self.go_through(&mut run) {
+        if let Err(error) = self.go_through(&mut run, at_least) {
             interrupt::check()?;
             run.trouble = Some(format!("{error:#}"));
         }
@@ -67,8 +73,8 @@ impl<'s, 'a> Trial<'s, 'a> {
         Ok((run, latencies))
     }
 
-    fn go_through(&mut self, run: &mut Run) -> anyhow::Result<()> {
-        let plan = run.plan;
+    fn go_through(&mut self, run: &mut Run, at_least: Span) -> anyhow::Result<()> {
+        let (plan, begun) = (run.plan, Instant::now());
         let before = self.injections(plan.case)?;
         if plan.moment == Moment::Obtaining {
             self.arm(&plan)?;
@@ -78,11 +84,15 @@ impl<'s, 'a> Trial<'s, 'a> {
         if run.carrying_ms.is_some() {
             std::thread::sleep(CARRY);
         }
+        pass(begun, at_least.demand_ms)?;
         if plan.moment == Moment::GivingBack {
             self.arm(&plan)?;
         }
+        run.span.demand_ms = millis(begun);
         self.pair.set_size(Size::Small);
         self.await_release(run)?;
+        pass(begun, at_least.whole_ms)?;
+        run.span.whole_ms = millis(begun);
         run.injected = self.injections(plan.case)?.saturating_sub(before);
         Ok(())
     }
@@ -206,6 +216,15 @@ impl Look {
         };
         self.reservations.circuits.iter().find(is_there).map(|held| held.circuit)
     }
+}
+
+/// Waits until a run has lasted so long.
+fn pass(begun: Instant, until_ms: u64) -> anyhow::Result<()> {
+    while millis(begun) < until_ms {
+        interrupt::check()?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
 }
 
 fn describe(held: &Held) -> String {

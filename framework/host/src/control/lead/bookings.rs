@@ -39,8 +39,8 @@ impl Running {
                 drop(self.shell.lead.cancel_booking(now, promise.booking));
                 drop(promise.reply.send(Err(reason)));
             } else if self.ledger.is_durable(mark) {
-                let entries = self.shell.lead.calendar().into_iter();
-                let entry = entries.filter(|entry| entry.booking == Some(promise.booking)).next_back();
+                let mut entries = self.shell.lead.calendar().into_iter();
+                let entry = entries.rfind(|entry| entry.booking == Some(promise.booking));
                 drop(promise.reply.send(entry.ok_or_else(|| "it is over already".to_owned())));
             } else {
                 self.promises.push(promise);

@@ -101,7 +101,8 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 enum Waiting {
     Change(Change),
-    Call(Action),
+    /// Boxed: an action is several times as large as a change.
+    Call(Box<Action>),
 }
 
 impl Ledger {
@@ -132,7 +133,7 @@ impl Ledger {
             | Action::Modify { .. }
             | Action::Cancel(_)
             | Action::CancelOrphan { .. }
-            | Action::Gc { .. } => self.waiting.push_back(Waiting::Call(action)),
+            | Action::Gc { .. } => self.waiting.push_back(Waiting::Call(Box::new(action))),
             Action::Find(_)
             | Action::ListOwned { .. }
             | Action::Configure { .. }
@@ -156,10 +157,10 @@ impl Ledger {
             match self.waiting.front() {
                 Some(Waiting::Call(_)) => {
                     let Some(Waiting::Call(action)) = self.waiting.pop_front() else { return None };
-                    let is_new = matches!(action, Action::Submit { .. });
+                    let is_new = matches!(*action, Action::Submit { .. });
                     return Some(match self.status.reason.clone().filter(|_| is_new) {
-                        Some(reason) => Step::Deny(action, reason),
-                        None => Step::Carry(action),
+                        Some(reason) => Step::Deny(*action, reason),
+                        None => Step::Carry(*action),
                     });
                 }
                 Some(Waiting::Change(_)) if !self.is_writable() => self.set_aside(),
