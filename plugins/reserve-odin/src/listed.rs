@@ -72,7 +72,7 @@ impl Odin {
             None => Ok(()),
             Some(Err(reason)) => Err(Failure::unavailable(format!("the server's paths: {reason}"))),
             Some(Ok(list)) => match self.resolve(&circuit, &list) {
-                Resolution::Pending(words) if circuit.path().is_none() => {
+                Resolution::Pending(words) if circuit.is_quarantined() => {
                     let lambda = circuit.lambda;
                     let reason = format!("{words}; lambda {lambda} is quarantined");
                     Err(Failure::unknown_outcome(reason))

@@ -386,7 +386,7 @@ fn requests_that_odin_cannot_take_are_refused_before_anything_is_asked() {
     later["start_ms"] = json!(1);
     assert_eq!(odin.call::<Observed>(Verb::Submit, &later).unwrap_err().kind, FailureKind::Unsupported);
     assert_eq!(
-        odin.call::<Observed>(Verb::Activate, &handle("k1")).unwrap_err().kind,
+        odin.call::<Observed>(Verb::Activate, &json!([handle("k1"), request("k1", A, B)])).unwrap_err().kind,
         FailureKind::Unsupported
     );
     assert!(site.calls().is_empty());
