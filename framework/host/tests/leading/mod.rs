@@ -27,38 +27,38 @@ use vreserve_model::{BitsPerSecond, MacAddr};
 
 use crate::provider::Provider;
 
-pub const NET: &str = "omninet";
+pub(crate) const NET: &str = "omninet";
 /// Nothing here takes longer than a few seconds; a test that waits longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What outlives a lead: the disk, the provider, and what each node has in force.
 #[derive(Clone, Default)]
-pub struct Ground {
-    pub store: MemoryStore,
-    pub faults: Faults,
-    pub provider: Arc<Provider>,
-    pub in_force: Arc<Mutex<BTreeMap<String, NodeOverlay>>>,
+pub(crate) struct Ground {
+    pub(crate) store: MemoryStore,
+    pub(crate) faults: Faults,
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) in_force: Arc<Mutex<BTreeMap<String, NodeOverlay>>>,
     /// Whether the provider is asked all the time what it holds; else once.
-    pub is_listed_often: bool,
+    pub(crate) is_listed_often: bool,
 }
 
 /// A lead in office.
-pub struct World {
-    pub ground: Ground,
-    pub inputs: mpsc::Sender<Input>,
+pub(crate) struct World {
+    pub(crate) ground: Ground,
+    pub(crate) inputs: mpsc::Sender<Input>,
     /// Every overlay that a node was sent by this lead, in order.
-    pub sent: watch::Receiver<Vec<(String, NodeOverlay)>>,
+    pub(crate) sent: watch::Receiver<Vec<(String, NodeOverlay)>>,
     lead: JoinHandle<()>,
     _state: tempfile::TempDir,
 }
 
-pub fn mac(last: u8) -> MacAddr {
+pub(crate) fn mac(last: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0, last])
 }
 
 impl World {
     /// A lead of this epoch on this ground, with all nodes.
-    pub async fn start(ground: &Ground, epoch: u32) -> Self {
+    pub(crate) async fn start(ground: &Ground, epoch: u32) -> Self {
         let state = tempfile::tempdir().expect("a temporary directory");
         let services = HostServices::new(state.path());
         let host = services.instance(PluginKind::Infer, "vttif", None);
@@ -94,34 +94,38 @@ impl World {
     }
 
     /// Ends the lead as `kill -9` would.
-    pub async fn kill(self) -> Ground {
+    pub(crate) async fn kill(self) -> Ground {
         self.lead.abort();
         assert!(self.lead.await.is_err(), "it had not ended by itself");
         self.ground
     }
 
-    pub async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> T {
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> T {
         let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Question(question(reply))).await.ok().expect("the lead runs");
+        self.inputs.send(Input::Question(question(reply))).await.expect("the lead runs");
         tokio::time::timeout(PATIENCE, answer).await.expect("in time").expect("an answer")
     }
 
-    pub async fn reservations(&self) -> ReservationsView {
+    pub(crate) async fn reservations(&self) -> ReservationsView {
         self.ask(Question::Reservations).await
     }
 
     /// Books the two nodes' guests for an hour from now on.
-    pub async fn reserve(&self) -> Result<CalendarEntry, String> {
+    pub(crate) async fn reserve(&self) -> Result<CalendarEntry, String> {
         self.reserve_to("n2").await
     }
 
     /// Books `n1` and another for an hour from now on.
-    pub async fn reserve_to(&self, to: &str) -> Result<CalendarEntry, String> {
+    pub(crate) async fn reserve_to(&self, to: &str) -> Result<CalendarEntry, String> {
         self.ask(|reply| Question::Reserve(BookingWish { to: to.into(), ..wish() }, reply)).await
     }
 
     /// The reservations, once they are as `expected`.
-    pub async fn until(&self, what: &str, expected: impl Fn(&ReservationsView) -> bool) -> ReservationsView {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        expected: impl Fn(&ReservationsView) -> bool,
+    ) -> ReservationsView {
         let look = async {
             loop {
                 let view = self.reservations().await;
@@ -138,14 +142,14 @@ impl World {
     }
 
     /// A lead whose backend is up.
-    pub async fn ready(ground: &Ground, epoch: u32) -> Self {
+    pub(crate) async fn ready(ground: &Ground, epoch: u32) -> Self {
         let world = World::start(ground, epoch).await;
         world.until("the backend is up", |view| view.backends.iter().all(|backend| backend.up)).await;
         world
     }
 
     /// A lead with a booking whose pairs are on its circuit.
-    pub async fn carrying(ground: &Ground, epoch: u32) -> Self {
+    pub(crate) async fn carrying(ground: &Ground, epoch: u32) -> Self {
         let world = World::ready(ground, epoch).await;
         world.reserve().await.expect("it is booked");
         world.until("both pairs are on the circuit", |view| pairs_of(view) == 2).await;
@@ -153,7 +157,7 @@ impl World {
     }
 }
 
-pub fn pairs_of(view: &ReservationsView) -> usize {
+pub(crate) fn pairs_of(view: &ReservationsView) -> usize {
     view.circuits
         .iter()
         .filter(|circuit| circuit.phase == vreserve_core::lead::Phase::Carrying)
@@ -161,7 +165,7 @@ pub fn pairs_of(view: &ReservationsView) -> usize {
         .sum()
 }
 
-pub fn wish() -> BookingWish {
+pub(crate) fn wish() -> BookingWish {
     BookingWish {
         from: "n1".into(),
         to: "n2".into(),
@@ -190,7 +194,7 @@ async fn join(
     let has = ground.in_force.lock().expect("no panic").get(name).cloned().unwrap_or_default();
     let in_force = InForce { links: has.links, pairs: has.pairs };
     let joined = Input::Joined { session, node, key: PublicKey([number + 1; 32]), in_force, down };
-    inputs.send(joined).await.ok().expect("the lead runs");
+    inputs.send(joined).await.expect("the lead runs");
     let guests = if name == "hub" { Vec::new() } else { vec![mac(number)] };
     let (inputs, seen, all) = (inputs.clone(), seen.clone(), ground.in_force.clone());
     let name = name.to_owned();

@@ -14,7 +14,7 @@ use vreserve_model::{
 use vreserve_sdk::Handle;
 
 /// The provider. It outlives leads.
-pub struct Provider {
+pub(crate) struct Provider {
     state: Mutex<State>,
     /// Grows with every change that it tells of.
     changes: watch::Sender<Changes>,
@@ -48,37 +48,37 @@ impl Provider {
     }
 
     /// From now on it checks that what it is asked for is on record here.
-    pub fn watches(&self, store: MemoryStore) {
+    pub(crate) fn watches(&self, store: MemoryStore) {
         self.lock().store = store;
     }
 
     /// How often a verb was called.
-    pub fn count(&self, verb: &str) -> usize {
+    pub(crate) fn count(&self, verb: &str) -> usize {
         let verb = format!("{verb} ");
         self.lock().calls.iter().filter(|call| call.starts_with(&verb)).count()
     }
 
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
     }
 
-    pub fn held(&self) -> Vec<RequestKey> {
+    pub(crate) fn held(&self) -> Vec<RequestKey> {
         self.lock().held.keys().cloned().collect()
     }
 
     /// What was asked for without a record of it.
-    pub fn unrecorded(&self) -> Vec<RequestKey> {
+    pub(crate) fn unrecorded(&self) -> Vec<RequestKey> {
         self.lock().unrecorded.clone()
     }
 
     /// It holds this, whoever asked for it.
-    pub fn hold(&self, key: &str) {
+    pub(crate) fn hold(&self, key: &str) {
         let key = RequestKey(key.into());
         self.lock().held.insert(key.clone(), observed(&key, ReservationState::Active));
     }
 
     /// It ends what it holds, and tells of it if `missed` is not set; else that something was missed.
-    pub fn end_everything(&self, missed: bool) {
+    pub(crate) fn end_everything(&self, missed: bool) {
         let ended = std::mem::take(&mut self.lock().held);
         self.changes.send_modify(|changes| {
             changes.next += 1;
@@ -89,7 +89,7 @@ impl Provider {
     }
 
     /// The next calls for events fail.
-    pub fn fail_events(&self, times: u32) {
+    pub(crate) fn fail_events(&self, times: u32) {
         self.lock().events_fail = times;
     }
 }
