@@ -219,7 +219,7 @@ async fn join(
                         say(UpMessage::Switched { revision, outcomes }).await;
                     }
                 }
-                DownMessage::Prove(link) => {
+                DownMessage::Prove { link, .. } => {
                     let rtt = Some(Duration::from_micros(300));
                     let outcome = ProbeOutcome { passed: true, rtt, loss: 0.0, reason: String::new() };
                     say(UpMessage::Proved { link, outcome }).await;
