@@ -305,7 +305,8 @@ mod tests {
     fn a_run_without_harm_is_as_it_must_be_and_each_harm_is_named() {
         assert_eq!(missed(good(Case::Hang), [100, 100]), [""; 0]);
         assert_eq!(good(Case::Hang).complaint(), None);
-        let cases: [(fn(&mut Run), &str); 10] = [
+        type Harm = fn(&mut Run);
+        let cases: [(Harm, &str); 10] = [
             (|run| run.leaked.push("7".into()), "circuits leaked"),
             (|run| run.doubled = 1, "circuits doubled"),
             (|run| run.forgotten.push("hub-1-2".into()), "acknowledged intents lost"),
