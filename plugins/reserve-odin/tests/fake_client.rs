@@ -152,7 +152,7 @@ fn a_client_whose_words_make_no_sense_leaves_the_outcome_unknown() {
         "printf 'path 17\\000 up\\n'",
         "exec >&-; echo path 17 up",
         "exec >&- 2>&-; exit 1",
-        "read line || kill -HUP $$; echo path 17 up",
+        "read line || kill -TERM $$; echo path 17 up",
         "kill -PIPE $$",
         "echo path 17 up; kill -TERM $$",
         "echo path 17 booked",
