@@ -208,6 +208,7 @@ async fn bind_control(config: &Config) -> Result<Option<TcpListener>, StartFailu
 fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, clock: Clock) -> LeadShell {
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
+    settings.restore_grace = config.lead.restore_grace;
     settings.orphan_grace = config.lead.orphan_grace;
     settings.budgets = budgets(config);
     LeadShell {

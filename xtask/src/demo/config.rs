@@ -79,6 +79,8 @@ impl Dials {
 /// The provider's own times for a path over two switches, in seconds, unscaled (odin-server's documentation).
 const SETUP_SECONDS: f64 = 17.5;
 const TEARDOWN_SECONDS: f64 = 12.0;
+/// After which a request whose client has gone has reached the server, on one machine, in seconds.
+const SETTLE_SECONDS: f64 = 1.0;
 
 /// What the files have in common.
 pub(crate) struct Surroundings<'a> {
@@ -182,8 +184,11 @@ fn odin(network: &Network, oclient: &Path, socket: &Path, time_scale: f64) -> St
     let name = &network.name;
     format!(
         "\n[reserve.{name}]\nuse = \"reserve-odin\"\nnetwork = \"{name}\"\nclient = {}\nserver = {}\n\
+         list = [{}, \"--list\", \"--socket\", {}]\nsettle_time = {SETTLE_SECONDS}\n\
          lambdas = {}\nrate = \"{}\"\nsetup_time = {:.3}\nteardown_time = {:.3}\n",
         quoted(oclient),
+        quoted(socket),
+        quoted(&oclient.with_file_name("odin-server")),
         quoted(socket),
         network.lambdas,
         network.rate,

@@ -119,8 +119,8 @@ impl Lead {
         let (name, network) = (circuit.name(), circuit.link.network.clone());
         self.apply(id, ReservationEvent::Submit);
         let (rate, key) = (request.rate, request.key.clone());
-        self.publish(Event::ReservationSubmitted { name, rate, key, attempt });
         self.journal(id);
+        self.publish(Event::ReservationSubmitted { name, rate, key, attempt });
         self.actions.push_back(Action::Submit { circuit: id, network, request });
         true
     }

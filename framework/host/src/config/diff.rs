@@ -76,6 +76,9 @@ pub fn diff(running: &Config, wanted: &Config) -> Result<Vec<Change>, ConfigErro
     if running.lead.reserve_timeout != wanted.lead.reserve_timeout {
         refused.key(&["lead"], "reserve_timeout");
     }
+    if running.lead.restore_grace != wanted.lead.restore_grace {
+        refused.key(&["lead"], "restore_grace");
+    }
     if running.lead.orphan_grace != wanted.lead.orphan_grace {
         refused.key(&["lead"], "orphan_grace");
     }

@@ -60,6 +60,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         retry_min: Duration::from_secs(2),
         retry_max: Duration::from_secs(60),
         reserve_timeout: Duration::from_secs(120),
+        restore_grace: Duration::from_secs(15),
         orphan_grace: Duration::from_secs(30),
     };
     let Some(mut section) = root.section("lead") else { return Some(defaults) };
@@ -69,6 +70,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
     let retry_min = wait(&mut section, "retry_min", defaults.retry_min, LEAD_WAIT);
     let retry_max = wait(&mut section, "retry_max", defaults.retry_max, LEAD_WAIT);
     let reserve_timeout = wait(&mut section, "reserve_timeout", defaults.reserve_timeout, LEAD_WAIT);
+    let restore_grace = wait(&mut section, "restore_grace", defaults.restore_grace, LEAD_WAIT);
     let orphan_grace = wait(&mut section, "orphan_grace", defaults.orphan_grace, LEAD_WAIT);
     if retry_max < retry_min {
         section.note("retry_max is below retry_min", Some("swap them or leave one out".to_owned()));
@@ -78,6 +80,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         retry_min: retry_min?,
         retry_max: retry_max?,
         reserve_timeout: reserve_timeout?,
+        restore_grace: restore_grace?,
         orphan_grace: orphan_grace?,
     })
 }

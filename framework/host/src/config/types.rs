@@ -196,6 +196,8 @@ pub struct LeadConfig {
     pub retry_max: Duration,
     /// How long one call to a reservation backend may take; 120 s unless given.
     pub reserve_timeout: Duration,
+    /// How long a circuit that a new lead finds on record is kept though nobody wants it yet; 15 s unless given.
+    pub restore_grace: Duration,
     /// How long capacity that is on no record is watched before it is given back; 30 s unless given.
     pub orphan_grace: Duration,
 }

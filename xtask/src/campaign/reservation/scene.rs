@@ -45,7 +45,7 @@ pub(in super::super) const DIALS: Dials = Dials {
     not_worth: "8mbit",
     release_after: "50ms",
     min_hold: "100ms",
-    lead: "\n[lead]\nretry_min = \"100ms\"\nretry_max = \"1s\"\n",
+    lead: "\n[lead]\nretry_min = \"100ms\"\nretry_max = \"1s\"\nrestore_grace = \"2s\"\norphan_grace = \"2s\"\n",
 };
 
 /// What stands while a campaign runs. Dropped, it is struck.

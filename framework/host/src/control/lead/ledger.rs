@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vreserve_core::lead::Action;
+use vreserve_core::lead::{Action, Event};
 use vreserve_model::Timestamp;
 
 use super::journal;
@@ -125,7 +125,9 @@ impl Ledger {
                 stale.into_iter().for_each(|key| self.push(Change::Remove { key }));
                 records.iter().for_each(|record| self.push(journal::put(record)));
             }
-            Action::Submit { .. }
+            // Whoever reads that something is asked for may count on its record.
+            Action::Publish { event: Event::ReservationSubmitted { .. }, .. }
+            | Action::Submit { .. }
             | Action::Commit(_)
             | Action::Abort(_)
             | Action::Activate { .. }
