@@ -98,13 +98,13 @@ impl Running {
     pub(super) fn advance_ledger(&mut self) -> bool {
         let now = self.now();
         match self.ledger.poll(now) {
-            Some(Step::Carry(action)) => self.call_backend(action),
+            Some(Step::Carry(action)) => self.carry_out_one(action),
             Some(Step::Deny(Action::Submit { circuit, .. }, reason)) => {
                 let failure = Failure::unavailable(format!("the journal does not take it: {reason}"));
                 self.handle_answer(now, Answer::Submitted(circuit, Err(failure)));
             }
             // Only what is new is ever denied.
-            Some(Step::Deny(action, _)) => self.call_backend(action),
+            Some(Step::Deny(action, _)) => self.carry_out_one(action),
             Some(Step::Load) => self.journal.load(),
             Some(Step::Write(changes)) => self.journal.write(changes),
             None => return false,

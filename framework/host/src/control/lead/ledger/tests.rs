@@ -1,6 +1,7 @@
 //! What waits for the disk, and what becomes of it when the disk fails.
 
-use vreserve_core::lead::{Call, CircuitId, Event};
+use vreserve_core::lead::{Call, CircuitId, CircuitName, Event};
+use vreserve_core::plan::LinkKey;
 use vreserve_model::{BitsPerSecond, Request, RequestKey};
 
 use super::*;
@@ -55,6 +56,25 @@ fn give(ledger: &mut Ledger, actions: &[Action]) {
 
 fn written(ledger: &mut Ledger, outcome: Result<(), &str>) -> Turn {
     ledger.handle_written(NOW, outcome.map_err(str::to_owned), Duration::from_millis(1))
+}
+
+#[test]
+fn what_is_said_to_be_asked_for_is_on_record_first() {
+    let link = LinkKey::new("a", "z", "net");
+    let event = Event::ReservationSubmitted {
+        name: CircuitName { circuit: CircuitId(1), link },
+        rate: BitsPerSecond(1),
+        key: key("lab-1-1"),
+        attempt: 1,
+    };
+    let publish = Action::Publish { at: NOW, event };
+    let mut ledger = ready();
+    give(&mut ledger, &[forget("a"), publish.clone(), submit(1)]);
+    assert!(matches!(ledger.poll(NOW), Some(Step::Write(_))));
+    assert_eq!(ledger.poll(NOW), None);
+    written(&mut ledger, Ok(()));
+    assert_eq!(ledger.poll(NOW), Some(Step::Carry(publish)));
+    assert_eq!(ledger.poll(NOW), Some(Step::Carry(submit(1))));
 }
 
 #[test]
