@@ -11,6 +11,7 @@ mod link_state;
 pub mod mac;
 pub mod netns;
 pub mod odin;
+pub mod program;
 pub mod units;
 
 pub use error::{Error, Result};

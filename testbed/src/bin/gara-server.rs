@@ -2,20 +2,17 @@
 //!
 //! Exit code 0 after SIGTERM or SIGINT, 1 failed, 2 wrong usage or lab file.
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 use vreserve_testbed::gara::admin::{Answer, Question, ask};
 use vreserve_testbed::gara::certificates;
 use vreserve_testbed::gara::protocol::Reservation;
 use vreserve_testbed::gara::server::{ServerConfig, serve};
-use vreserve_testbed::lab::state::State;
-use vreserve_testbed::{Error, LabSpec};
+use vreserve_testbed::program;
 
 /// Reserves bandwidth on a lab's routed network, now and in advance, and makes its routers keep the promise.
 #[derive(Parser)]
@@ -87,21 +84,8 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_coloured = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_coloured)
-        .with_writer(std::io::stderr)
-        .init();
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("gara-server: {error:#}");
-            let is_wrong_file = error.downcast_ref().is_some_and(Error::is_wrong_file);
-            ExitCode::from(if is_wrong_file { 2 } else { 1 })
-        }
-    }
+    program::log();
+    program::exit_code("gara-server", run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -122,7 +106,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(directory) = options.socket.parent().filter(|path| !path.as_os_str().is_empty()) {
         std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
     }
-    let lab = lab_of(&options.lab.context("--lab is missing")?)?;
+    let lab = program::lab_of(&options.lab.context("--lab is missing")?)?;
     Ok(serve(&ServerConfig {
         lab,
         network: options.network,
@@ -135,17 +119,6 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         state: options.state.context("--state is missing")?,
         socket: options.socket,
     })?)
-}
-
-fn lab_of(given: &Path) -> anyhow::Result<LabSpec> {
-    if given.extension().is_some_and(|extension| extension == "toml") {
-        return Ok(LabSpec::load(given)?);
-    }
-    let state = match given.to_str() {
-        Some(name) if !given.exists() => State::load(name)?,
-        _ => State::read(given)?,
-    };
-    Ok(state.with_context(|| format!("no lab is up at {}", given.display()))?.lab)
 }
 
 fn list(socket: &Path, as_json: bool) -> anyhow::Result<()> {

@@ -2,19 +2,16 @@
 //!
 //! Exit code 0 after SIGTERM or SIGINT, 1 failed, 2 wrong usage or lab file.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
-use vreserve_testbed::lab::state::State;
 use vreserve_testbed::odin::client::ask;
 use vreserve_testbed::odin::protocol::{PathReport, Reply, Request, seconds};
 use vreserve_testbed::odin::server::{ServerConfig, serve};
 use vreserve_testbed::odin::timing::{SwitchOrder, Timing};
-use vreserve_testbed::{Error, LabSpec};
+use vreserve_testbed::program;
 
 /// Sets up lightpaths on a lab's optical network, as slowly as the original unless told otherwise.
 #[derive(Parser)]
@@ -47,21 +44,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_coloured = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_coloured)
-        .with_writer(std::io::stderr)
-        .init();
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("odin-server: {error:#}");
-            let is_wrong_file = error.downcast_ref().is_some_and(Error::is_wrong_file);
-            ExitCode::from(if is_wrong_file { 2 } else { 1 })
-        }
-    }
+    program::log();
+    program::exit_code("odin-server", run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -70,7 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let order = if arguments.parallel_switches { SwitchOrder::Parallel } else { SwitchOrder::Serial };
     let timing = Timing::new(arguments.time_scale, order).map_err(anyhow::Error::msg)?;
-    let lab = lab_of(&arguments.lab.context("no lab")?)?;
+    let lab = program::lab_of(&arguments.lab.context("no lab")?)?;
     let network = arguments.network.context("no network")?;
     let (socket, is_deferring) = (arguments.socket, arguments.deferred);
     Ok(serve(ServerConfig { lab, network, socket, timing, is_deferring })?)
@@ -79,17 +63,6 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 fn time_scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
     Timing::new(scale, SwitchOrder::default()).map(|_| scale)
-}
-
-fn lab_of(given: &Path) -> anyhow::Result<LabSpec> {
-    if given.extension().is_some_and(|extension| extension == "toml") {
-        return Ok(LabSpec::load(given)?);
-    }
-    let state = match given.to_str() {
-        Some(name) if !given.exists() => State::load(name)?,
-        _ => State::read(given)?,
-    };
-    Ok(state.with_context(|| format!("no lab is up at {}", given.display()))?.lab)
 }
 
 fn list(socket: &Path, as_json: bool) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use vreserve_testbed::lab::state::{self, State};
-use vreserve_testbed::{Error, Lab, LabSpec, lab, netns};
+use vreserve_testbed::{Lab, LabSpec, lab, netns, program};
 
 /// Labs in network namespaces, from a file.
 #[derive(Parser)]
@@ -56,14 +56,7 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().action) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("vreserve-lab: {error:#}");
-            let is_wrong_file = error.downcast_ref().is_some_and(Error::is_wrong_file);
-            ExitCode::from(if is_wrong_file { 2 } else { 1 })
-        }
-    }
+    program::exit_code("vreserve-lab", run(Arguments::parse().action))
 }
 
 fn run(action: Action) -> anyhow::Result<()> {
