@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::point::{Moment, Point};
 use crate::campaign::check::Check;
-use crate::campaign::reservation::{Findings, Tally, spread};
+use crate::campaign::reservation::{Findings, Tally, listed, longest_gap_ms, spread};
 
 /// Forwarding must go on within this time: the longest in which no frame of a direction came.
 const GAP_MS: u64 = 1000;
@@ -70,7 +70,7 @@ impl Run {
     }
 
     fn longest_gap_ms(&self) -> u64 {
-        self.frames.iter().map(Tally::longest_gap_ms).max().unwrap_or(0)
+        longest_gap_ms(&self.frames)
     }
 
     fn is_late(&self) -> bool {
@@ -86,13 +86,11 @@ impl Run {
     /// What is not as it must be, in one line.
     pub(super) fn complaint(&self) -> Option<String> {
         let Point { victim, moment, event, delay_ms } = self.point;
-        let list =
-            |what: &str, all: &[String]| (!all.is_empty()).then(|| format!("{what} {}", all.join(", ")));
         let complaints = [
             self.trouble.clone(),
-            list("leaked", &self.leaked),
-            list("stuck", &self.stuck),
-            list("forgotten", &self.forgotten),
+            listed("leaked", &self.leaked),
+            listed("stuck", &self.stuck),
+            listed("forgotten", &self.forgotten),
             (self.doubled > 0).then(|| format!("{} doubled", self.doubled)),
             self.is_late().then(|| format!("no frame for {} ms", self.longest_gap_ms())),
             self.lost_on_circuit

@@ -132,9 +132,14 @@ impl Log {
 
 impl Tally {
     /// The longest gap in whole milliseconds, rounded up.
-    pub(in super::super) fn longest_gap_ms(&self) -> u64 {
+    fn longest_gap_ms(&self) -> u64 {
         self.longest_gap_us.div_ceil(1000)
     }
+}
+
+/// The longest gap of several directions, likewise.
+pub(in super::super) fn longest_gap_ms(tallies: &[Tally]) -> u64 {
+    tallies.iter().map(Tally::longest_gap_ms).max().unwrap_or(0)
 }
 
 #[cfg(test)]

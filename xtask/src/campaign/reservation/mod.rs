@@ -22,8 +22,8 @@ use clap::Args;
 
 pub(super) use api::{Api, Happening, Held, Reservations};
 pub(super) use frames::{Frames, Mark, Size};
-pub(super) use log::Tally;
-pub(super) use outcome::{Campaign, Findings, spread};
+pub(super) use log::{Tally, longest_gap_ms};
+pub(super) use outcome::{Campaign, Findings, listed, spread};
 pub(super) use provider::{Backend, Circuit, Provider, doubled};
 pub(super) use scene::{DIALS, Guests, LEAD, Scene, Trim};
 pub(super) use stream::{Stream, Streamed};

@@ -92,6 +92,11 @@ impl<F: Findings> Part for Outcome<F> {
     }
 }
 
+/// One complaint that names what it is about; none if that is nothing.
+pub(in super::super) fn listed(what: &str, all: &[String]) -> Option<String> {
+    (!all.is_empty()).then(|| format!("{what} {}", all.join(", ")))
+}
+
 /// Middle, 99th of a hundred and largest of some figures, for a table.
 pub(in super::super) fn spread(figures: impl IntoIterator<Item = f64>) -> String {
     let mut figures: Vec<_> = figures.into_iter().collect();

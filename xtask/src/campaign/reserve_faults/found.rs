@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::case::{Case, Moment, Plan};
 use crate::campaign::check::Check;
-use crate::campaign::reservation::{Findings, Tally, spread};
+use crate::campaign::reservation::{Findings, Tally, listed, longest_gap_ms, spread};
 
 /// No frame of the pair may come for so long, where its circuit ended under it.
 const GAP_MS: u64 = 1200;
@@ -83,7 +83,7 @@ impl Run {
     }
 
     fn longest_gap_ms(&self) -> u64 {
-        self.frames.iter().map(Tally::longest_gap_ms).max().unwrap_or(0)
+        longest_gap_ms(&self.frames)
     }
 
     fn is_without_path(&self) -> bool {
@@ -106,15 +106,13 @@ impl Run {
 
     /// What is not as it must be, in one line.
     pub(super) fn complaint(&self) -> Option<String> {
-        let list =
-            |what: &str, all: &[String]| (!all.is_empty()).then(|| format!("{what} {}", all.join(", ")));
         let count = |what: &str, count: u64| (count > 0).then(|| format!("{count} {what}"));
         let complaints = [
             self.trouble.clone(),
             self.is_missed().then(|| format!("injected {} times", self.injected)),
-            list("leaked", &self.leaked),
-            list("stuck", &self.stuck),
-            list("forgotten", &self.forgotten),
+            listed("leaked", &self.leaked),
+            listed("stuck", &self.stuck),
+            listed("forgotten", &self.forgotten),
             count("doubled", self.doubled as u64),
             self.is_unserved().then(|| "no circuit".to_owned()),
             self.is_without_path().then(|| format!("no frame for {} ms", self.longest_gap_ms())),
