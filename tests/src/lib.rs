@@ -8,6 +8,7 @@
 
 mod binaries;
 mod daemon;
+mod gara_server;
 pub mod gauge;
 mod node_config;
 mod ping;
@@ -20,6 +21,7 @@ pub mod wait;
 mod world;
 
 pub use binaries::{directory, fixture, program};
+pub use gara_server::GaraServer;
 pub use node_config::Keys;
 pub use ping::Ping;
 pub use setup::{Client, Format, PAIR, Setup, pair_on_veth};

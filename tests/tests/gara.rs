@@ -5,23 +5,19 @@
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use vreserve::config::Instance;
 use vreserve::loader::Registry;
 use vreserve::plugin::{Backend, HostServices, PluginKind, ReserveInstance};
 use vreserve_model::{BitsPerSecond, DataPlane, FailureKind, Flow, Request, RequestKey, ReservationState};
 use vreserve_sdk::Handle;
-use vreserve_testbed::gara::admin::{Answer, Question, ask};
-use vreserve_testbed::gara::certificates;
 use vreserve_testbed::{Lab, LabSpec};
-use vreserve_tests::{directory, program, skip, wait};
+use vreserve_tests::{GaraServer, directory, skip, wait};
 
 const LAB: &str = include_str!("../../testbed/labs/gara.toml");
 /// Longer than anything here takes.
@@ -29,9 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A lab with a server, and files. Dropped, it is gone.
 struct Site {
-    // Before the lab, whose routers it sets up.
-    server: Option<Child>,
-    address: SocketAddr,
+    server: GaraServer,
     files: TempDir,
     lab: Lab,
 }
@@ -42,57 +36,15 @@ impl Site {
         let name = format!("{name}{}", std::process::id());
         let lab = Lab::up(spec.named(&name).unwrap()).unwrap();
         let files = tempfile::tempdir().unwrap();
-        let owners = ["one".to_owned(), "other".to_owned()];
-        certificates::make(&files.path().join("certificates"), &owners, &["127.0.0.1".parse().unwrap()])
-            .unwrap();
-        // Free a moment ago, and nobody else asks for ports here.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut site = Self { server: None, address, files, lab };
-        site.start_server();
-        site
-    }
-
-    fn start_server(&mut self) {
-        let file = |name: &str| self.files.path().join("certificates").join(name);
-        let server = Command::new(program("gara-server"))
-            .args(["--lab", &self.lab.spec().name, "--listen", &self.address.to_string()])
-            .arg("--ca")
-            .arg(file("ca.pem"))
-            .arg("--cert")
-            .arg(file("server.pem"))
-            .arg("--key")
-            .arg(file("server.key"))
-            .arg("--state")
-            .arg(self.files.path().join("book"))
-            .arg("--socket")
-            .arg(self.files.path().join("gara.sock"))
-            .stdin(Stdio::null())
-            .spawn();
-        self.server = Some(server.unwrap());
-        wait::until("the server's answer", PATIENCE, || self.held());
-    }
-
-    fn stop_server(&mut self, signal: Signal) {
-        let mut server = self.server.take().unwrap();
-        kill(Pid::from_raw(server.id().cast_signed()), signal).unwrap();
-        server.wait().unwrap();
-    }
-
-    /// Reservations that hold capacity, by the server's own word.
-    fn held(&self) -> Option<usize> {
-        match ask(&self.files.path().join("gara.sock"), &Question::List) {
-            Ok(Answer::Reservations(all)) => {
-                Some(all.iter().filter(|(_, r)| r.state.holds_capacity()).count())
-            }
-            _ => None,
-        }
+        let server = GaraServer::beside(&lab, files.path(), &["one", "other"]);
+        Self { server, files, lab }
     }
 
     fn open(&self, owner: &str, more: &str) -> ReserveInstance {
-        let file = |name: String| self.files.path().join("certificates").join(name).display().to_string();
+        let file = |name: String| self.server.file(&name).display().to_string();
         let settings = format!(
             r#"{{"server":"{}","ca":"{}","certificate":"{}","key":"{}"{more}}}"#,
-            self.address,
+            self.server.address,
             file("ca.pem".into()),
             file(format!("{owner}.pem")),
             file(format!("{owner}.key")),
@@ -137,14 +89,6 @@ impl Site {
     }
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        if self.server.is_some() {
-            self.stop_server(Signal::SIGTERM);
-        }
-    }
-}
-
 fn handle(key: &str, native_id: Option<String>) -> Handle {
     Handle { key: RequestKey(key.to_owned()), native_id }
 }
@@ -174,9 +118,9 @@ async fn a_reservation_reaches_the_routers_kernels_and_leaves_them() {
     assert_eq!(too_much.kind, FailureKind::Refused, "the two would be more than may be reserved: {too_much}");
     assert_eq!(other.find(RequestKey("lab-1-1".into())).await.unwrap(), [], "it is another owner's");
 
-    site.stop_server(Signal::SIGKILL);
+    site.server.stop(Signal::SIGKILL);
     assert_eq!(one.find(RequestKey("lab-1-1".into())).await.unwrap_err().kind, FailureKind::Unavailable);
-    site.start_server();
+    site.server.start(&site.lab);
     wait::until("the plugin's new connection", PATIENCE, || {
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(one.health()).ok())
     });
@@ -189,7 +133,10 @@ async fn a_reservation_reaches_the_routers_kernels_and_leaves_them() {
     assert!(!site.has_class("54Mbit"));
     one.cancel(named.clone()).await.unwrap();
     one.cancel(named).await.unwrap();
-    assert_eq!((one.find(RequestKey("lab-1-1".into())).await.unwrap().len(), site.held()), (0, Some(0)));
+    assert_eq!(
+        (one.find(RequestKey("lab-1-1".into())).await.unwrap().len(), site.server.held()),
+        (0, Some(0))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,8 +150,8 @@ async fn a_dead_owners_capacity_returns_by_itself_and_a_living_ones_stays() {
     // The one that lives first, so that without a renewal it would end first.
     lives.submit(site.request("lab-1-2", 20)).await.unwrap();
     dies.submit(site.request("lab-1-1", 20)).await.unwrap();
-    assert_eq!(site.held(), Some(2));
+    assert_eq!(site.server.held(), Some(2));
     drop(dies);
-    wait::until_true("the end of the lease", PATIENCE, || site.held() == Some(1));
+    wait::until_true("the end of the lease", PATIENCE, || site.server.held() == Some(1));
     assert_eq!(lives.find(RequestKey("lab-1-2".into())).await.unwrap().len(), 1, "it was renewed meanwhile");
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -191,4 +192,28 @@ fn sighup_reloads() {
     hub.write(&format!("{}[lead]\nretry_min = \"1s\"\n", hub.text));
     kill(Pid::from_raw(i32::try_from(hub.child.id()).unwrap()), Signal::SIGHUP).unwrap();
     wait::until_true("the configuration is reloaded", SOON, || hub.events("configuration_reloaded") == 1);
+}
+
+#[test]
+fn a_reload_while_another_is_under_way_is_refused_and_the_first_one_counts() {
+    let hub = Hub::start();
+    let (client, asked, go) = (hub.path("client"), hub.path("asked"), hub.path("go"));
+    let script = format!("#!/bin/sh\n: > {asked:?}\nwhile [ ! -e {go:?} ]; do sleep 0.02; done\n");
+    fs::write(&client, script).unwrap();
+    fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).unwrap();
+    hub.write(&format!(
+        "{}[reserve.omninet]\nuse = \"reserve-odin\"\nnetwork = \"omninet\"\nclient = {client:?}\n",
+        hub.text
+    ));
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(|| hub.reload());
+        wait::until_true("the new backend is asked how it is", SOON, || asked.exists());
+        let second = hub.reload();
+        fs::write(&go, "").unwrap();
+        (first.join().unwrap(), second)
+    });
+    assert_eq!(second.0, 2, "{}", second.1);
+    assert!(second.1.contains("another reload is under way"), "{}", second.1);
+    assert_eq!(first, (0, "[reserve.omninet] opened for omninet\n".to_owned()));
+    assert_eq!(hub.config_status()["last_error"], Value::Null);
 }

@@ -22,16 +22,6 @@ const BOUND: Duration = Duration::from_secs(40);
 const SCALE: &str = "0.05";
 const LOAD: [&str; 5] = ["-u", "-b", "30M", "-l", "1200"];
 
-/// Edits the lead's file and has it reloaded; what `vreserve reload` ends with and says.
-fn reload(world: &World, edit: impl FnOnce(String) -> String) -> (i32, String) {
-    let file = world.config("hub");
-    fs::write(file, edit(fs::read_to_string(file).unwrap())).unwrap();
-    let mut command = Command::new(program("vreserve"));
-    let output = command.args(["reload", "--config"]).arg(file).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
-}
-
 /// The second server; ends with the test.
 struct SecondOdin {
     child: Child,
@@ -88,14 +78,14 @@ fn a_pair_moves_from_one_servers_lightpath_to_the_others_and_loses_nothing() {
     assert_eq!(first.link.network, "omninet");
 
     // A file with a mistake changes nothing, and its line is named.
-    let (code, said) = reload(&world, |text| text.replace("client = ", "clinet = "));
+    let (code, said) = world.reload_lead(|text| text.replace("client = ", "clinet = "));
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("hub.toml:") && said.contains("[reserve.omninet] clinet"), "{said}");
     gauge.wait_for(500);
     assert_eq!(world.wait_until_carrying(BOUND).circuit, first.circuit);
 
     let socket = format!("{:?}", other.socket);
-    let (code, said) = reload(&world, |text| {
+    let (code, said) = world.reload_lead(|text| {
         let from = text.split("server = ").nth(1).unwrap().lines().next().unwrap().to_owned();
         let text = text.replace("clinet = ", "client = ").replace(&from, &socket);
         text.replace("network = \"omninet\"", "network = \"starlight\"")
@@ -137,7 +127,7 @@ fn on_the_same_network_the_old_path_is_released_by_the_old_backend_before_the_ne
     let load = Iperf::between(&world, "a1", "b1", 5201, &LOAD);
     let first = world.wait_until_carrying(BOUND);
 
-    let (code, said) = reload(&world, |text| {
+    let (code, said) = world.reload_lead(|text| {
         text.replace(&format!("client = {:?}", program("oclient")), &format!("client = {script:?}"))
     });
     assert_eq!((code, said.as_str()), (0, "[reserve.omninet] opened anew for omninet\n"));

@@ -1,5 +1,7 @@
 //! What a scenario asks the daemons, through the control API.
 
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,6 +10,7 @@ use vreserve::control::lead::{ReservationsView, TopologyView};
 use vreserve_core::lead::{CircuitStatus, Phase};
 
 use super::{READY, World};
+use crate::binaries::program;
 use crate::wait;
 
 impl World {
@@ -73,6 +76,18 @@ impl World {
     pub fn topology(&self) -> TopologyView {
         let answer = self.ask(&self.proxy, &Request::Topology);
         serde_json::from_value(answer).expect("the lead answers in its own types")
+    }
+
+    /// Edits the lead's file and has it reloaded; what `vreserve reload` ends with and says, on both outputs.
+    #[track_caller]
+    pub fn reload_lead(&self, edit: impl FnOnce(String) -> String) -> (i32, String) {
+        let file = self.config(&self.proxy);
+        let text = fs::read_to_string(file).expect("the world's own file");
+        fs::write(file, edit(text)).expect("the world's directory can be written");
+        let output = Command::new(program("vreserve")).args(["reload", "--config"]).arg(file).output();
+        let output = output.expect("the program is there");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().expect("it ends by itself"), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// The events of the lead so far.

@@ -49,6 +49,21 @@ pub(crate) struct Subject {
     pub(crate) pids: Vec<u32>,
 }
 
+impl Subject {
+    /// The same two guests with so many connections between them.
+    pub(crate) fn with_connections(&self, name: &str, count: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            at: self.at,
+            ends: vec![self.ends[0].clone(); count],
+            processes: Processes::default(),
+            pids: self.pids.clone(),
+        }
+    }
+}
+
 /// A place for a subject's guests.
 #[derive(Clone, Copy)]
 pub(crate) struct Seat {

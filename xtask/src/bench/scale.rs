@@ -1,5 +1,6 @@
 //! Suite `scale`: the same load over 1, 8, 64 and 512 guests, over as many links to kernel VXLAN devices, and while
-//! rules change.
+//! rules change. Every guest and every link has a TCP connection of its own; what so many connections cost by
+//! themselves is measured too, between the two guests of the baseline.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -22,6 +23,9 @@ const SIZES: [(usize, &str, &str); 4] = [
     (64, "64 guests", "64 links"),
     (512, "512 guests", "512 links"),
 ];
+/// As many connections between two guests.
+const CONNECTIONS: [(usize, &str); 3] =
+    [(8, "8 connections"), (64, "64 connections"), (512, "512 connections")];
 /// The subject whose rules change, and its place above.
 const CHURNED: (&str, u8) = (SIZES[1].1, 1);
 /// VXLAN's port, on which the far ends of links are and expect us (RFC 7348).
@@ -60,7 +64,14 @@ pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record
                 }
             }
         }
-        rounds(options, &ground, kind, loads, &subjects, &mut outcome)?;
+        if let Some((one, more)) = subjects.split_first() {
+            rounds(options, &ground, kind, loads, (one, &more.iter().collect::<Vec<_>>()), &mut outcome)?;
+            if kind == "guests" && options.wants("guests/connections/") {
+                let controls = CONNECTIONS.map(|(count, name)| one.with_connections(name, count));
+                let controls = controls.iter().collect::<Vec<_>>();
+                rounds(options, &ground, "one guest", &LOADS[..1], (one, &controls), &mut outcome)?;
+            }
+        }
         for mut subject in subjects {
             memory(&subject, kind, &mut outcome)?;
             subject.processes.end()?;
@@ -73,16 +84,15 @@ pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record
     Ok(record)
 }
 
-/// The first of the subjects is the baseline of the others, and of itself while rules change.
+/// One subject is the baseline of the others, and of itself while rules change.
 fn rounds(
     options: &Options,
     ground: &Ground,
     kind: &str,
     loads: &[Load],
-    subjects: &[Subject],
+    (one, more): (&Subject, &[&Subject]),
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let Some((one, more)) = subjects.split_first() else { return Ok(()) };
     for round in 0..options.rounds {
         for &load in loads {
             let contest = Contest {
@@ -91,7 +101,7 @@ fn rounds(
                 load,
                 length: options.length,
                 baseline: one,
-                others: more.iter().collect(),
+                others: more.to_vec(),
                 ratio: Ratio::ToBaseline,
             };
             contest.round(round, outcome)?;

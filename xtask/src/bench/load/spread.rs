@@ -1,5 +1,6 @@
 //! The same load over few or many guests: a fixed number of threads, each of which serves its connections in turn.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -68,19 +69,18 @@ fn connect_all(lab: &Lab, subject: &Subject) -> anyhow::Result<Vec<(Vec<TcpStrea
     for member in [&subject.from, &subject.ends[0].0] {
         lab.inside(member, || std::fs::write(SLOW_START_AFTER_IDLE, "0"))?.context("set up a guest's TCP")?;
     }
-    let listeners = subject.ends.iter().map(|(member, at)| {
-        lab.inside(member, || TcpListener::bind((*at, PORT)))?.with_context(|| format!("listen at {at}"))
-    });
-    let listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;
-    let ends: Vec<_> =
-        listeners.iter().zip(&subject.ends).map(|(listener, (_, at))| (listener, *at)).collect();
-    let count = ends.len().max(THREADS);
+    // One end may be there several times.
+    let mut listeners = BTreeMap::new();
+    for (member, at) in &subject.ends {
+        if !listeners.contains_key(at) {
+            let listener = lab.inside(member, || TcpListener::bind((*at, PORT)))?;
+            listeners.insert(*at, listener.with_context(|| format!("listen at {at}"))?);
+        }
+    }
+    let count = subject.ends.len().max(THREADS);
+    let ends = subject.ends.iter().cycle().take(count);
     let pairs = lab.inside(&subject.from, || {
-        ends.iter()
-            .cycle()
-            .take(count)
-            .map(|(listener, at)| connect(listener, *at))
-            .collect::<anyhow::Result<Vec<_>>>()
+        ends.map(|(_, at)| connect(&listeners[at], *at)).collect::<anyhow::Result<Vec<_>>>()
     })??;
     let mut shares: Vec<(Vec<_>, Vec<_>)> = (0..THREADS).map(|_| Default::default()).collect();
     for (nth, (client, server)) in pairs.into_iter().enumerate() {
