@@ -129,8 +129,8 @@ impl Provider {
             return Ok(());
         }
         let script = format!(
-            "add table ip {SILENCE}; add chain ip {SILENCE} all {{ type filter hook forward priority -10 ; }}; \
-             add rule ip {SILENCE} all udp dport {SECOND_LINK_PORT} drop"
+            "add table ip {SILENCE}; add chain ip {SILENCE} every {{ type filter hook forward priority -10 ; }}; \
+             add rule ip {SILENCE} every udp dport {SECOND_LINK_PORT} drop"
         );
         nft(lab, &script)
     }
