@@ -104,6 +104,8 @@ impl<'a> Scene<'a> {
         hosts: usize,
         trim: Trim,
     ) -> anyhow::Result<Self> {
+        // Two providers' campaigns may run side by side.
+        let name = &format!("{name}_{}", Setting::of(backend).network);
         let place = Place::take(name, built)?;
         lab::down(name)?;
         let lab = Lab::up(spec(name, backend, hosts)?)?;
