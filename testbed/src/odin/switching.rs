@@ -123,10 +123,28 @@ pub(super) fn remove_all() -> Result<()> {
 }
 
 fn remove_where(is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+    let mut names = names_where(&is_wanted)?;
+    loop {
+        let removed = remove(&names);
+        let left = names_where(&is_wanted)?;
+        // What a killed server's last command still removes may vanish under this one: once more, without it.
+        if removed.is_ok() || left == names {
+            return removed;
+        }
+        names = left;
+    }
+}
+
+/// Names of what a server made in this namespace, in order.
+fn names_where(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let links = link_state::list(None, &["group", GROUP])?;
     let mut names: Vec<String> =
         links.into_iter().map(|link| link.ifname).filter(|name| is_wanted(name)).collect();
     names.sort();
+    Ok(names)
+}
+
+fn remove(names: &[String]) -> Result<()> {
     // Dark first, all at once; deleting one end of a pair then takes the other with it.
     let mut lines: Vec<String> = names.iter().map(|name| format!("link set {name} down")).collect();
     let is_second_end =
