@@ -59,6 +59,7 @@ impl Lead {
         self.backends.insert(network.into(), capabilities);
         self.withdrawn.remove(network);
         self.forgive(network);
+        self.review_at = self.now;
         self.publish(Event::BackendUp { network: network.into() });
         self.settle();
     }
