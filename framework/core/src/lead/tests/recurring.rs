@@ -106,7 +106,7 @@ impl Weeks {
         for event in world.events.drain(..) {
             match event {
                 Event::Booked { booking, origin: Origin::Planner, rate, start_ms, end_ms, .. } => {
-                    drop(self.booked.insert(booking, (start_ms, end_ms, rate)));
+                    self.booked.insert(booking, (start_ms, end_ms, rate));
                 }
                 Event::BookingWithdrawn { booking, reason } => self.withdrawn.push((booking, reason)),
                 _ => {}
