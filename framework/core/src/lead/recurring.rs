@@ -11,7 +11,7 @@ use vreserve_model::{BitsPerSecond, Timestamp};
 
 use super::booking::BookingState;
 use super::budget::Window;
-use super::hours::{Expected, NodePair, pair_of};
+use super::hours::{DemandHistory, Expected, NodePair, pair_of};
 use super::{Booking, BookingId, BookingWish, DemandRecord, Event, Lead, Origin, Phase};
 use crate::plan::LinkKey;
 
@@ -36,7 +36,7 @@ impl Lead {
         self.config.recurring = recurring;
         if recurring.is_none() {
             let known: Vec<_> = self.demand_history.pairs().cloned().collect();
-            self.demand_history = super::hours::DemandHistory::default();
+            self.demand_history = DemandHistory::default();
             known.iter().for_each(|pair| self.journal_demand(pair));
         }
         self.review_at = self.now;
