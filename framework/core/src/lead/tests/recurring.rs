@@ -419,12 +419,12 @@ proptest! {
     }
 
     #[test]
-    fn demand_by_chance_is_not_booked(hours in proptest::collection::vec((0u64..24, 1u64..2), 21)) {
+    fn demand_by_chance_is_not_booked(hours in proptest::collection::vec(0u64..24, 21)) {
         // An hour may not come up on five of seven days: the chance of that is another test's.
-        let is_frequent = |hour: u64| hours.windows(7).any(|week| week.iter().filter(|(h, _)| *h == hour).count() >= 5);
+        let is_frequent = |hour: u64| hours.windows(7).any(|week| week.iter().filter(|h| **h == hour).count() >= 5);
         prop_assume!(!(0..24).any(is_frequent));
         let mut weeks = Weeks::new(gara(), 12);
-        weeks.live(21, &move |ms| (ms % DAY / HOUR == hours[(ms / DAY) as usize].0).then_some(RATE));
+        weeks.live(21, &move |ms| (ms % DAY / HOUR == hours[(ms / DAY) as usize]).then_some(RATE));
         prop_assert_eq!(weeks.windows(), []);
     }
 
@@ -437,15 +437,12 @@ proptest! {
     ) {
         let mut weeks = Weeks::new(gara(), 6);
         let demand = daily(9, 2);
-        let mut lived = 0;
         for number in 0..14 * 288 {
             for (_, by) in steps.iter().filter(|(at, _)| *at == number) {
                 weeks.world.wall_set_by += by;
             }
             weeks.step(demand(weeks.world.wall()));
-            lived += 1;
         }
-        prop_assert_eq!(lived, 14 * 288);
         // One a day, and one more for each time that the clock was set.
         prop_assert!(weeks.booked.len() <= 14 + steps.len(), "{:?}", weeks.windows());
         prop_assert!(weeks.withdrawn.len() <= steps.len() * 2, "{:?}", weeks.withdrawn);
