@@ -14,8 +14,8 @@
 //! - what a backend may hold for us is carried, looked up or cancelled until it says that it is gone.
 //!
 //! The modules follow the way of a circuit: `membership` and `demand` (what is there, what is wanted),
-//! `booking`, `windows`, `budget`, `reserving`, `stepping`, `linking`, `switching`, `resizing`, then `outcome` (failure
-//! and the end). `record`, `journalling` and `restoring` carry it over a restart, `reports` compares it with
+//! `hours` and `recurring` (what is wanted day after day), `booking`, `windows`, `budget`, `reserving`, `stepping`,
+//! `linking`, `switching`, `resizing`, then `outcome` (failure and the end). `record`, `journalling` and `restoring` carry it over a restart, `reports` compares it with
 //! what backends hold; `swap` is about a backend's successor; `view` and `calendar` show it all.
 
 mod action;
@@ -28,11 +28,13 @@ mod degraded;
 mod demand;
 mod event;
 mod guests;
+mod hours;
 mod journalling;
 mod linking;
 mod membership;
 mod outcome;
 mod record;
+mod recurring;
 mod reports;
 mod reserving;
 mod resizing;
@@ -49,12 +51,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vreserve_model::{Capabilities, Timestamp, TopologyReport};
 
 pub use action::{Action, Attachment, Call, NodeDescription, NodeRole, PairOutcome, ProbeOutcome};
-pub use booking::{Booking, BookingError, BookingId, BookingWish};
+pub use booking::{Booking, BookingError, BookingId, BookingWish, Origin};
 pub use calendar::{BookingPhase, CalendarEntry};
 pub use circuit::{CircuitId, Phase, PhaseTimes};
 pub use config::{BackOff, Budget, LeadConfig, Patience};
 pub use event::{CircuitName, Event};
+pub use hours::DemandRecord;
 pub use record::{CircuitRecord, Record, RecordBody, RecordedPair, Stage};
+pub use recurring::Recurring;
 pub use reports::OrphanStatus;
 pub use view::{CircuitStatus, NodeStatus};
 
@@ -63,6 +67,7 @@ use crate::plan::{Layout, LinkKey, PairKey};
 use booking::BookingState;
 use circuit::Circuit;
 use guests::GuestDirectory;
+use hours::DemandHistory;
 use membership::Node;
 use outcome::Setback;
 use reports::{Holdings, Orphan, OrphanKey};
@@ -95,6 +100,9 @@ pub struct Lead {
     /// Star links that the proxy had before this lead, by the far node.
     known_stars: BTreeMap<String, LinkId>,
     bookings: BTreeMap<BookingId, BookingState>,
+    /// When circuits were wanted, and when what is booked ahead of that is looked at next.
+    demand_history: DemandHistory,
+    review_at: Timestamp,
     /// What the planner wants.
     planned: Layout,
     /// What is wanted: by the planner, since when, and by open bookings.
@@ -136,6 +144,8 @@ impl Lead {
             left_alone: Vec::new(),
             known_stars: BTreeMap::new(),
             bookings: BTreeMap::new(),
+            demand_history: DemandHistory::default(),
+            review_at: Timestamp::ZERO,
             planned: Layout::default(),
             goal: Layout::default(),
             wanted_since: BTreeMap::new(),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use vreserve_core::lead::{BackOff, Budget, Lead, LeadConfig};
+use vreserve_core::lead::{BackOff, Budget, Lead, LeadConfig, Recurring};
 use vreserve_core::rules::StarRole;
 
 use crate::api::server::{self, Api};
@@ -211,6 +211,7 @@ fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, c
     settings.restore_grace = config.lead.restore_grace;
     settings.orphan_grace = config.lead.orphan_grace;
     settings.budgets = budgets(config);
+    settings.recurring = config.lead.recurring.map(|ahead| Recurring { ahead });
     LeadShell {
         lead: Lead::new(settings),
         infer: parts.infer,

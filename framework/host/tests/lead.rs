@@ -6,14 +6,16 @@ mod provider;
 
 use std::sync::Arc;
 
-use leading::{Ground, World, mac, pairs_of};
+use leading::{Ground, NET, World, mac, pairs_of};
 use tokio::sync::oneshot;
+use vreserve::clock::Clock;
 use vreserve::control::lead::{BackendChange, Input, JournalState, LeadChanges, Question};
 use vreserve::plugin::Backend;
-use vreserve::store::Fault;
+use vreserve::store::{Change, Fault, Store};
 use vreserve_core::ids::LinkClass;
-use vreserve_core::lead::BookingId;
-use vreserve_model::ReservationState;
+use vreserve_core::lead::{BookingId, DemandRecord, Origin, Record, RecordBody, Recurring};
+use vreserve_core::plan::LinkKey;
+use vreserve_model::{BitsPerSecond, RequestKey, ReservationState};
 
 #[tokio::test]
 async fn nothing_is_asked_for_before_its_record_is_on_disk() {
@@ -100,6 +102,48 @@ async fn a_lead_that_takes_over_keeps_circuits_links_and_pairs() {
     assert!(ground.provider.held().is_empty());
     world.until("nothing is on record", |view| view.journal.records == 0).await;
     assert!(ground.store.records().is_empty(), "{:?}", ground.store.records().keys());
+}
+
+#[tokio::test]
+async fn demand_that_recurs_is_booked_ahead_once_whichever_lead_remembers_it() {
+    let recurring = Some(Recurring { ahead: std::time::Duration::from_secs(6 * 3600) });
+    let mut ground = Ground { recurring, ..Ground::default() };
+    // An earlier lead saw demand on each of the last days in the hour after the next one.
+    let hour = Clock::wall_ms() / 3_600_000 + 2;
+    let hours = (1..=7).rev().map(|day| (hour - day * 24, BitsPerSecond(30_000_000))).collect();
+    let demand = DemandRecord { link: LinkKey::new("n1", "n2", NET), hours, declined_ms: None };
+    let key = RequestKey("lab/demand/n1/n2".into());
+    let body = RecordBody::Demand(demand.clone());
+    let record = Record { version: Record::VERSION, key: key.clone(), epoch: 1, at_ms: 1, body };
+    let value = serde_json::to_vec(&record).unwrap();
+    ground.store.commit(&[Change::Put { key: key.0.clone(), value }]).unwrap();
+
+    let world = World::ready(&ground, 2).await;
+    world.until("it is asked for", |_| ground.provider.count("submit") == 1).await;
+    let booked = world.ask(Question::Calendar).await.remove(0);
+    assert_eq!(
+        (booked.origin, booked.start_ms, booked.end_ms),
+        (Origin::Planner, Some(hour * 3_600_000), Some((hour + 1) * 3_600_000))
+    );
+    assert_eq!(booked.rate, BitsPerSecond(30_000_000));
+    let ground = world.kill().await;
+
+    let world = World::ready(&ground, 3).await;
+    world.until("what was asked for is found", |_| ground.provider.count("find") > 0).await;
+    let calendar = world.ask(Question::Calendar).await;
+    assert_eq!((calendar.len(), calendar[0].booking), (1, booked.booking));
+    assert_eq!(ground.provider.count("submit"), 1, "once");
+    let kept: Record = serde_json::from_slice(&ground.store.records()[&key.0]).unwrap();
+    assert_eq!(kept.body, RecordBody::Demand(demand));
+
+    // Turned off by a reload.
+    let (done, in_effect) = oneshot::channel();
+    let changes = LeadChanges { recurring: Some(None), ..LeadChanges::default() };
+    assert!(world.inputs.send(Input::Changed(changes, done)).await.is_ok());
+    in_effect.await.unwrap();
+    world.until("nothing is on record", |view| view.journal.records == 0).await;
+    assert!(ground.provider.held().is_empty() && ground.store.records().is_empty());
+    assert_eq!(world.ask(Question::Calendar).await, []);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Advance reservations that operators make: from the wish to the window's end.
+//! Advance reservations, from the wish to the window's end: those that operators make, and the planner's own (see
+//! `recurring`).
 //!
 //! A booking is on record from the moment it is accepted. Its circuit is asked for at once where the backend
 //! takes requests ahead of time, else shortly before the window; pairs use it while the window is open.
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vreserve_model::{BitsPerSecond, MacAddr, RequestKey, Timestamp};
 
+use super::budget::Window;
 use super::circuit::Circuit;
 use super::outcome::Setback;
 use super::{CircuitId, Event, Lead};
@@ -16,6 +18,17 @@ use crate::plan::LinkKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BookingId(pub u64);
+
+/// Who wants a booking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// An operator.
+    #[default]
+    Operator,
+    /// The planner, ahead of demand that recurs.
+    Planner,
+}
 
 /// What an operator asks for (`vreserve reserve`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +54,22 @@ pub struct Booking {
     pub id: BookingId,
     /// The ends by node name, and the network.
     pub link: LinkKey,
+    /// Who wants it.
+    #[serde(default)]
+    pub origin: Origin,
     /// The wish, with the start filled in.
     pub wish: BookingWish,
     /// When the window opens, in milliseconds since the Unix epoch.
     pub start_ms: u64,
     /// When it closes.
     pub end_ms: u64,
+}
+
+impl Booking {
+    /// True if some of `window` is in its own; windows that touch do not overlap.
+    pub(super) fn overlaps(&self, window: Window) -> bool {
+        self.start_ms < window.1 && window.0 < self.end_ms
+    }
 }
 
 /// Why a booking is not accepted, or not found.
@@ -109,6 +132,12 @@ impl Lead {
     /// If it makes no sense, or there is no room within the budget.
     pub fn book(&mut self, now: Timestamp, wish: BookingWish) -> Result<BookingId, BookingError> {
         self.advance_clock(now);
+        let id = self.book_for(Origin::Operator, wish)?;
+        self.settle();
+        Ok(id)
+    }
+
+    pub(super) fn book_for(&mut self, origin: Origin, wish: BookingWish) -> Result<BookingId, BookingError> {
         if let Some(reason) = &self.journal_failure {
             return Err(BookingError::Journal(reason.clone()));
         }
@@ -121,21 +150,13 @@ impl Lead {
         if wish.rate == BitsPerSecond(0) {
             return Err(invalid("a rate of nothing"));
         }
-        // One link between two ends on one network: two bookings would take it from each other for ever.
-        let overlaps = |booking: &Booking| {
-            booking.link == link && booking.start_ms < wish.end_ms && start_ms < booking.end_ms
-        };
-        let taken = self.bookings.values().find(|s| !self.is_over(s) && overlaps(&s.booking));
-        if let Some(taken) = taken {
-            return Err(BookingError::Taken(taken.booking.id));
-        }
-        if !self.fits_bookings(&link.network, wish.rate, (start_ms, wish.end_ms)) {
-            return Err(BookingError::NoRoom(link.network));
-        }
+        let giving_way = self.room_for(origin, &link, wish.rate, (start_ms, wish.end_ms))?;
+        giving_way.into_iter().for_each(|id| self.withdraw(id, "it gives way to an operator's booking"));
         let id = BookingId(self.new_id());
-        let booking = Booking { id, link, start_ms, end_ms: wish.end_ms, wish };
+        let booking = Booking { id, link, origin, start_ms, end_ms: wish.end_ms, wish };
         self.publish(Event::Booked {
             booking: id,
+            origin,
             link: booking.link.clone(),
             rate: booking.wish.rate,
             start_ms,
@@ -143,8 +164,36 @@ impl Lead {
         });
         self.journal_booking(booking.clone());
         self.bookings.insert(id, BookingState::new(booking));
-        self.settle();
         Ok(id)
+    }
+
+    /// Which of the planner's own windows give way to another booking so that there is room for it.
+    fn room_for(
+        &self,
+        origin: Origin,
+        link: &LinkKey,
+        rate: BitsPerSecond,
+        window: Window,
+    ) -> Result<Vec<BookingId>, BookingError> {
+        let overlapping = |state: &&BookingState| {
+            let booking = &state.booking;
+            booking.link.network == link.network && booking.overlaps(window) && !self.is_over(state)
+        };
+        let (mut giving_way, mut could) = (Vec::new(), Vec::new());
+        for state in self.bookings.values().filter(overlapping) {
+            let gives_way = origin == Origin::Operator && self.may_withdraw(state);
+            match (state.booking.link == *link, gives_way) {
+                // One link between two ends on one network: two bookings would take it from each other for ever.
+                (true, false) => return Err(BookingError::Taken(state.booking.id)),
+                (true, true) => giving_way.push(state.booking.id),
+                (false, true) => could.push(state.booking.id),
+                (false, false) => {}
+            }
+        }
+        while !self.fits_bookings(&link.network, rate, window, &giving_way) {
+            giving_way.push(could.pop().ok_or_else(|| BookingError::NoRoom(link.network.clone()))?);
+        }
+        Ok(giving_way)
     }
 
     /// Ends a booking, whatever it has come to: its circuit is cut back and released.
@@ -155,6 +204,9 @@ impl Lead {
         self.advance_clock(now);
         let state = self.bookings.get_mut(&id).filter(|state| !state.is_cancelled);
         let found = state.map(|state| state.is_cancelled = true).ok_or(BookingError::UnknownBooking(id));
+        if found.is_ok() {
+            self.note_declined(id);
+        }
         self.settle();
         found
     }

@@ -7,7 +7,7 @@ use vreserve_model::{BitsPerSecond, Timestamp};
 
 use super::circuit::Circuit;
 use super::demand::Obstacle;
-use super::{Budget, Lead};
+use super::{Booking, BookingId, Budget, Lead};
 use crate::plan::LinkKey;
 
 /// From when to when, in milliseconds since the Unix epoch.
@@ -52,14 +52,34 @@ impl Lead {
         (!fits).then_some(Obstacle::OverBudget)
     }
 
-    /// True if the budget takes `rate` on top of what is held and of what is booked in `window`.
-    pub(super) fn fits_bookings(&self, network: &str, rate: BitsPerSecond, window: Window) -> bool {
-        let on_network = self.bookings.values().filter(|state| state.booking.link.network == network);
+    /// True if the budget takes `rate` on top of what is booked in `window`, but for some that give way.
+    pub(super) fn fits_bookings(
+        &self,
+        network: &str,
+        rate: BitsPerSecond,
+        window: Window,
+        giving_way: &[BookingId],
+    ) -> bool {
+        let counts = |booking: &Booking| booking.link.network == network && !giving_way.contains(&booking.id);
+        let on_network = self.bookings.values().filter(|state| counts(&state.booking));
         let held: Vec<_> = on_network
             .map(|state| ((state.booking.start_ms, state.booking.end_ms), state.booking.wish.rate))
             .collect();
         let (circuits, total) = worst_instant(&held, window);
         self.fits_budget(network, circuits, total, rate)
+    }
+
+    /// True if backend and budget take one more circuit in `window` on top of all that is booked and of all that is
+    /// held for other reasons.
+    pub(super) fn fits_ahead(&self, network: &str, rate: BitsPerSecond, window: Window) -> bool {
+        let on_network = self.bookings.values().filter(|state| state.booking.link.network == network);
+        let booked = on_network.map(|state| &state.booking);
+        let mut held =
+            self.held_on(network, |circuit| self.booking_of(circuit).is_none() && !circuit.is_superseded);
+        held.extend(booked.map(|booking| ((booking.start_ms, booking.end_ms), booking.wish.rate)));
+        let (circuits, total) = worst_instant(&held, window);
+        let most = self.backends.get(network).and_then(|backend| backend.max_concurrent);
+        most.is_none_or(|most| circuits < most) && self.fits_budget(network, circuits, total, rate)
     }
 
     /// True if the budget takes a circuit at another rate.

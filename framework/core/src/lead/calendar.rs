@@ -5,7 +5,7 @@ use vreserve_model::{BitsPerSecond, RequestKey, ReservationState};
 
 use super::booking::BookingState;
 use super::circuit::Circuit;
-use super::{BookingId, CircuitId, Lead, Phase};
+use super::{BookingId, CircuitId, Lead, Origin, Phase};
 use crate::plan::LinkKey;
 
 /// Where a booking stands.
@@ -27,13 +27,16 @@ pub enum BookingPhase {
 /// One line of the calendar.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalendarEntry {
-    /// The booking; none for a circuit that the planner wants.
+    /// The booking; none for a circuit that the planner wants now.
     pub booking: Option<BookingId>,
+    /// Who wants it.
+    #[serde(default)]
+    pub origin: Origin,
     /// The circuit that is, or was last, asked for.
     pub circuit: Option<CircuitId>,
     /// The key it was asked for under.
     pub key: Option<RequestKey>,
-    /// What an operator named as the ends; for the planner's circuits the nodes.
+    /// What an operator named as the ends; for what the planner wants the nodes.
     pub from: String,
     /// See `from`.
     pub to: String,
@@ -67,6 +70,7 @@ impl Lead {
     fn entry_of_circuit(&self, circuit: &Circuit) -> CalendarEntry {
         CalendarEntry {
             booking: None,
+            origin: Origin::Planner,
             circuit: Some(circuit.id),
             key: circuit.key().cloned(),
             from: circuit.link.a.clone(),
@@ -87,6 +91,7 @@ impl Lead {
         let setback = state.setback.as_ref().map(|setback| setback.reason.clone());
         CalendarEntry {
             booking: Some(booking.id),
+            origin: booking.origin,
             circuit: state.circuit,
             key: circuit.and_then(Circuit::key).cloned(),
             from: booking.wish.from.clone(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use vreserve_model::BitsPerSecond;
 
+use super::Recurring;
+
 /// The settings of a [`Lead`](super::Lead). [`LeadConfig::new`] gives defaults for all but the identity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeadConfig {
@@ -34,6 +36,8 @@ pub struct LeadConfig {
     pub close_before: Duration,
     /// What may be held on a network at once; no entry means no limit.
     pub budgets: BTreeMap<String, Budget>,
+    /// Whether windows are booked ahead of demand that recurs; none unless given.
+    pub recurring: Option<Recurring>,
     /// A circuit that no pair could be switched to in this many attempts is given up.
     pub switch_attempts: u32,
     /// How many past circuits are kept for display.
@@ -97,6 +101,7 @@ impl LeadConfig {
             resize_every: Duration::from_secs(10),
             close_before: Duration::from_secs(2),
             budgets: BTreeMap::new(),
+            recurring: None,
             switch_attempts: 5,
             history: 100,
             guests_per_node: 4096,

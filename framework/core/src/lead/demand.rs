@@ -59,6 +59,7 @@ impl Lead {
         self.backends.insert(network.into(), capabilities);
         self.withdrawn.remove(network);
         self.forgive(network);
+        self.review_at = self.now;
         self.publish(Event::BackendUp { network: network.into() });
         self.settle();
     }
@@ -204,8 +205,9 @@ impl Lead {
     }
 
     fn want(&mut self, link: LinkKey, planned: PlannedLink) -> bool {
-        // What only a booking wants, its own circuit brings.
-        if self.circuit_of.contains_key(&link) || !self.planned.links.contains_key(&link) {
+        // What only a booking wants, its own circuit brings; and what the planner wants too, if that is on its way.
+        let is_planned = self.planned.links.contains_key(&link) && !self.is_brought_by_booking(&link);
+        if self.circuit_of.contains_key(&link) || !is_planned {
             return false;
         }
         // A successor whose predecessor is gone is what is wanted.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vreserve_model::{BitsPerSecond, MacAddr, Pattern, RequestKey, ReservationState, Timestamp, WantedLink};
 
-use super::{BookingId, CircuitId, NodeRole, Phase, Stage};
+use super::{BookingId, CircuitId, NodeRole, Origin, Phase, Stage};
 use crate::ids::LinkId;
 use crate::plan::LinkKey;
 
@@ -81,9 +81,10 @@ pub enum Event {
         name: CircuitName,
         from: CircuitId,
     },
-    /// An operator has booked capacity.
+    /// Capacity was booked ahead, by an operator or by the planner.
     Booked {
         booking: BookingId,
+        origin: Origin,
         #[serde(flatten)]
         link: LinkKey,
         rate: BitsPerSecond,
@@ -92,6 +93,8 @@ pub enum Event {
     },
     /// A booking's window has opened.
     BookingOpened { booking: BookingId },
+    /// The planner gives up a booking of its own that has not opened.
+    BookingWithdrawn { booking: BookingId, reason: String },
     /// A booking is over, or was cancelled.
     BookingClosed { booking: BookingId, cancelled: bool },
     /// Records cannot be written: nothing new is asked for.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use vreserve_model::{RequestKey, Timestamp};
 
 use super::circuit::{Age, Circuit};
+use super::hours::{NodePair, pair_of};
 use super::{
-    Action, Booking, CircuitId, CircuitRecord, Event, Lead, Phase, Record, RecordBody, RecordedPair, Stage,
+    Action, Booking, CircuitId, CircuitRecord, DemandRecord, Event, Lead, Phase, Record, RecordBody,
+    RecordedPair, Stage,
 };
 
 impl Lead {
@@ -16,6 +18,8 @@ impl Lead {
     pub fn handle_clock(&mut self, now: Timestamp, wall_ms: u64) {
         self.advance_clock(now);
         self.wall = Some((self.now, wall_ms));
+        self.note_demand();
+        self.review_recurring();
         self.settle();
     }
 
@@ -40,8 +44,10 @@ impl Lead {
             let circuits: Vec<_> = ids.into_iter().filter_map(|id| self.take_record(id, true)).collect();
             let bookings: Vec<_> = self.bookings.values().map(|state| state.booking.clone()).collect();
             let bookings: Vec<_> = bookings.into_iter().map(|b| self.booking_record(b)).collect();
+            let demand = self.demand_history.pairs().filter_map(|pair| self.demand_history.record(pair));
+            let demand = demand.map(|record| self.demand_record(record));
             let left_alone = self.left_alone.iter().cloned();
-            let all = circuits.into_iter().chain(bookings).chain(left_alone).collect();
+            let all = circuits.into_iter().chain(bookings).chain(demand).chain(left_alone).collect();
             self.actions.push_back(Action::Rewrite(all));
             self.publish(Event::JournalRestored);
         }
@@ -86,6 +92,13 @@ impl Lead {
         }
     }
 
+    pub(super) fn journal_pair(&mut self, record: DemandRecord) {
+        if self.journal_failure.is_none() {
+            let record = self.demand_record(record);
+            self.actions.push_back(Action::Record(record));
+        }
+    }
+
     /// Takes a key off the record. While the journal fails that waits for the rewriting.
     pub(super) fn forget(&mut self, key: RequestKey) {
         if self.journal_failure.is_none() {
@@ -96,6 +109,16 @@ impl Lead {
     pub(super) fn booking_record(&self, booking: Booking) -> Record {
         let key = self.booking_key(booking.id);
         self.record(key, RecordBody::Booking(booking))
+    }
+
+    fn demand_record(&self, record: DemandRecord) -> Record {
+        let key = self.demand_key(&pair_of(&record.link));
+        self.record(key, RecordBody::Demand(record))
+    }
+
+    /// Names of nodes have no slash, and request keys have none where this one has its first.
+    pub(super) fn demand_key(&self, (a, z): &NodePair) -> RequestKey {
+        RequestKey(format!("{}/demand/{a}/{z}", self.config.installation))
     }
 
     fn record(&self, key: RequestKey, body: RecordBody) -> Record {

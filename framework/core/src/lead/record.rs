@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vreserve_model::{BitsPerSecond, MacAddr, Request, RequestKey, ReservationState};
 
-use super::{Booking, BookingId, CircuitId};
+use super::{Booking, BookingId, CircuitId, DemandRecord};
 use crate::ids::LinkId;
 use crate::plan::LinkKey;
 use crate::reservation::Flow;
@@ -20,7 +20,7 @@ use crate::reservation::Flow;
 pub struct Record {
     /// The version of this document; see [`Record::VERSION`].
     pub version: u32,
-    /// What it is found under: a circuit's request key, or a booking's own key. Unique for ever.
+    /// What it is found under: a circuit's request key, or the key of a booking or of two nodes. Unique for ever.
     pub key: RequestKey,
     /// The epoch of the lead that wrote it.
     pub epoch: u32,
@@ -42,8 +42,10 @@ impl Record {
 pub enum RecordBody {
     /// Capacity that was asked for, or is about to be.
     Circuit(Box<CircuitRecord>),
-    /// An advance reservation that an operator wants.
+    /// An advance reservation that is wanted.
     Booking(Booking),
+    /// When two nodes needed a circuit.
+    Demand(DemandRecord),
 }
 
 /// How far a recorded circuit had come: what must be done with it after a restart.

@@ -31,6 +31,11 @@ impl Lead {
                     self.bookings.insert(booking.id, BookingState::new(booking));
                 }
                 RecordBody::Circuit(circuit) => circuits.push(*circuit),
+                RecordBody::Demand(demand) => {
+                    if !self.restore_demand(demand) {
+                        self.forget(record.key);
+                    }
+                }
             }
         }
         // Where two claim one link, the later one has taken it over, and the earlier one was to be given back.

@@ -7,6 +7,7 @@ mod loop_closed;
 mod membership;
 mod planning;
 mod random;
+mod recurring;
 mod resizing;
 mod restoring;
 mod stepping;

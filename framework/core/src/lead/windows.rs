@@ -1,11 +1,11 @@
 //! The windows of bookings: when they open and close, when the backend is asked, and who uses them meanwhile.
 
-use vreserve_model::{MacAddr, Timestamp};
+use vreserve_model::{MacAddr, ReservationState, Timestamp};
 
 use super::booking::BookingState;
 use super::circuit::Circuit;
-use super::{Booking, BookingId, CircuitId, Event, Lead};
-use crate::plan::{Layout, PairKey, PlannedLink, Way};
+use super::{Booking, BookingId, CircuitId, Event, Lead, Phase};
+use crate::plan::{Layout, LinkKey, PairKey, PlannedLink, Way};
 
 /// Pairs of one booking between nodes: more stay on the star.
 const PAIRS: usize = 1024;
@@ -96,6 +96,16 @@ impl Lead {
         let Some(state) = self.bookings.remove(&id) else { return };
         self.forget(self.booking_key(id));
         self.publish(Event::BookingClosed { booking: id, cancelled: state.is_cancelled });
+    }
+
+    /// True if the window of a booking between these ends is open, and its circuit asked for and not given up.
+    pub(super) fn is_brought_by_booking(&self, link: &LinkKey) -> bool {
+        let is_on_its_way = |circuit: &Circuit| {
+            let is_asked_for = circuit.phase > Phase::Wanted && !circuit.phase.is_ending();
+            is_asked_for && !circuit.is_doomed && circuit.state() != ReservationState::Unknown
+        };
+        let open = self.bookings.values().filter(|state| state.is_open && state.booking.link == *link);
+        open.filter_map(|state| self.circuits.get(&state.circuit?)).any(is_on_its_way)
     }
 
     /// A circuit whose booking is over goes back in good order, whoever else may want one between its ends.

@@ -159,12 +159,13 @@ pub(super) fn calendar(entries: &Value) -> String {
             format!("{} - {}", text("from"), text("to")),
             text("network"),
             rate.to_string(),
+            text("origin"),
             text("phase"),
             text("state"),
             entry["reason"].as_str().unwrap_or_default().to_owned(),
         ]
     });
-    let header = ["KEY", "START", "END", "ENDS", "NETWORK", "RATE", "BOOKING", "RESERVATION", "REASON"];
+    let header = ["KEY", "START", "END", "ENDS", "NETWORK", "RATE", "BY", "BOOKING", "RESERVATION", "REASON"];
     super::render::table(&header, &rows.collect::<Vec<_>>())
 }
 
@@ -209,7 +210,9 @@ mod tests {
         let entries = json!([serde_json::to_value(entry(booked)).unwrap()]);
         let text = calendar(&entries);
         assert!(
-            text.contains("7    2023-11-14T22:13:20Z  2023-11-14T22:14:20Z  n1 - n2  omninet  100mbit"),
+            text.contains(
+                "7    2023-11-14T22:13:20Z  2023-11-14T22:14:20Z  n1 - n2  omninet  100mbit  operator"
+            ),
             "{text}"
         );
     }

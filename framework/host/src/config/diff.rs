@@ -37,6 +37,8 @@ pub enum Change {
         /// The longest.
         max: Duration,
     },
+    /// How long ahead windows are booked for demand that recurs; none books nothing.
+    Recurring(Option<Duration>),
     /// What may be held on each network that has a limit.
     Budgets(BTreeMap<String, Budget>),
     /// The nodes that the proxy admits, all of them.
@@ -56,6 +58,7 @@ impl fmt::Display for Change {
             Change::ClosePlanner => f.write_str("[adapt] closed"),
             Change::CloseBackend { network } => write!(f, "no backend for {network} any more"),
             Change::BackOff { .. } => f.write_str("[lead] retry_min and retry_max"),
+            Change::Recurring(_) => f.write_str("[lead] recurring and recurring_ahead"),
             Change::Budgets(_) => f.write_str("[reserve] max_circuits and max_rate"),
             Change::Admit(nodes) => write!(f, "[node] admit: {} nodes", nodes.len()),
         }
@@ -118,6 +121,9 @@ fn changes(running: &Config, wanted: &Config) -> Vec<Change> {
     let (old, new) = (&running.lead, &wanted.lead);
     if (old.retry_min, old.retry_max) != (new.retry_min, new.retry_max) {
         changes.push(Change::BackOff { min: new.retry_min, max: new.retry_max });
+    }
+    if old.recurring != new.recurring {
+        changes.push(Change::Recurring(new.recurring));
     }
     if let (Role::Proxy { admit: old, .. }, Role::Proxy { admit: new, .. }) =
         (&running.node.role, &wanted.node.role)

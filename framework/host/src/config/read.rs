@@ -13,6 +13,10 @@ use super::types::{Config, LeadConfig, LinkConfig};
 /// Bounds of the lead's waits.
 const LEAD_WAIT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
 
+/// How long ahead windows are booked for demand that recurs, and its bounds: the day before must be over.
+const AHEAD: Duration = Duration::from_secs(6 * 3600);
+const AHEAD_BOUNDS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(23 * 3600));
+
 /// Reads the document; none if anything was noted.
 pub(super) fn config(notes: &Notes<'_>, mut root: Section<'_>) -> Option<Config> {
     let node = node(&mut root);
@@ -62,6 +66,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         reserve_timeout: Duration::from_secs(120),
         restore_grace: Duration::from_secs(15),
         orphan_grace: Duration::from_secs(30),
+        recurring: None,
     };
     let Some(mut section) = root.section("lead") else { return Some(defaults) };
     if is_proxy == Some(false) {
@@ -72,6 +77,13 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
     let reserve_timeout = wait(&mut section, "reserve_timeout", defaults.reserve_timeout, LEAD_WAIT);
     let restore_grace = wait(&mut section, "restore_grace", defaults.restore_grace, LEAD_WAIT);
     let orphan_grace = wait(&mut section, "orphan_grace", defaults.orphan_grace, LEAD_WAIT);
+    let is_recurring = section.entry("recurring").map_or(Some(false), |entry| entry.flag());
+    let ahead = section.entry("recurring_ahead");
+    if let (Some(ahead), Some(false)) = (&ahead, is_recurring) {
+        ahead
+            .note("means nothing without recurring", Some("add recurring = true or leave it out".to_owned()));
+    }
+    let recurring_ahead = within(ahead, AHEAD, AHEAD_BOUNDS);
     if retry_max < retry_min {
         section.note("retry_max is below retry_min", Some("swap them or leave one out".to_owned()));
     }
@@ -82,6 +94,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         reserve_timeout: reserve_timeout?,
         restore_grace: restore_grace?,
         orphan_grace: orphan_grace?,
+        recurring: Some(recurring_ahead?).filter(|_| is_recurring == Some(true)),
     })
 }
 
@@ -153,9 +166,13 @@ pub(super) fn wait(
     section: &mut Section<'_>,
     key: &'static str,
     default: Duration,
-    (min, max): (Duration, Duration),
+    bounds: (Duration, Duration),
 ) -> Option<Duration> {
-    let Some(entry) = section.entry(key) else { return Some(default) };
+    within(section.entry(key), default, bounds)
+}
+
+fn within(entry: Option<Entry<'_>>, default: Duration, (min, max): (Duration, Duration)) -> Option<Duration> {
+    let Some(entry) = entry else { return Some(default) };
     entry.read(|text| {
         let wait = duration::parse(text).map_err(|error| format!("{text:?} is {error}"))?;
         if (min..=max).contains(&wait) {

@@ -151,6 +151,29 @@ fn a_proxys_configuration_reads() {
 }
 
 #[test]
+fn recurring_demand_is_booked_ahead_only_if_that_is_asked_for() {
+    let recurring = |keys: &str| {
+        parse(&proxy_toml().replace("[lead]", &format!("[lead]\n{keys}"))).map(|config| config.lead.recurring)
+    };
+    let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+    assert_eq!(recurring("").unwrap(), None);
+    assert_eq!(recurring("recurring = false").unwrap(), None);
+    assert_eq!(recurring("recurring = true").unwrap(), hours(6));
+    assert_eq!(recurring("recurring = true\nrecurring_ahead = \"23h\"").unwrap(), hours(23));
+    for (keys, expected) in [
+        (
+            "recurring_ahead = \"1h\"",
+            "[lead] recurring_ahead: means nothing without recurring; add recurring = true",
+        ),
+        ("recurring = true\nrecurring_ahead = \"24h\"", "24h is out of range: 1m to 23h"),
+        ("recurring = \"6h\"", "[lead] recurring: expected a boolean, found a string"),
+    ] {
+        let errors = recurring(keys).expect_err(keys).to_string();
+        assert!(errors.contains(expected), "{errors}");
+    }
+}
+
+#[test]
 fn a_budget_limits_what_a_network_may_hold() {
     let table = "[reserve.omninet]\nmax_circuits = 3\nmax_rate = \"20gbit\"";
     let config = parse(&proxy_toml().replace("[reserve.omninet]", table)).unwrap();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use vreserve_core::lead::BackOff;
+use vreserve_core::lead::{BackOff, Recurring};
 
 use super::former::FormerBackends;
 use super::start::check;
@@ -135,7 +135,12 @@ impl Reloader {
             Change::Budgets(budgets) => Some(budgets.clone()),
             _ => None,
         });
-        let told = LeadChanges { backends: opened.backends, adapt: opened.adapt, back_off, budgets };
+        let recurring = changes.iter().find_map(|change| match change {
+            Change::Recurring(ahead) => Some(ahead.map(|ahead| Recurring { ahead })),
+            _ => None,
+        });
+        let (backends, adapt) = (opened.backends, opened.adapt);
+        let told = LeadChanges { backends, adapt, back_off, budgets, recurring };
         let (done, in_effect) = oneshot::channel();
         drop(lead.inputs.send(Input::Changed(told, done)).await);
         in_effect.await.map_err(|_| "the lead has ended".to_owned())?;

@@ -20,7 +20,7 @@ use vreserve::plugin::{Backend, HostServices, InferInstance, PluginKind};
 use vreserve::store::{FailingStore, Faults, MemoryStore};
 use vreserve_core::lead::{
     Attachment, BookingWish, CalendarEntry, Lead, LeadConfig, NodeDescription, NodeRole, PairOutcome,
-    ProbeOutcome,
+    ProbeOutcome, Recurring,
 };
 use vreserve_core::overlay::NodeOverlay;
 use vreserve_model::{BitsPerSecond, MacAddr};
@@ -38,6 +38,8 @@ pub(crate) struct Ground {
     pub(crate) faults: Faults,
     pub(crate) provider: Arc<Provider>,
     pub(crate) in_force: Arc<Mutex<BTreeMap<String, NodeOverlay>>>,
+    /// Whether leads book ahead of demand that recurs.
+    pub(crate) recurring: Option<Recurring>,
     /// Whether the provider is asked all the time what it holds; else once.
     pub(crate) is_listed_often: bool,
 }
@@ -67,6 +69,7 @@ impl World {
         let mut settings = LeadConfig::new("lab", epoch);
         settings.orphan_grace = Duration::from_millis(300);
         settings.restore_grace = Duration::from_secs(1);
+        settings.recurring = ground.recurring;
         // Unless a test says otherwise, nothing is looked up just because time has passed.
         let never = Duration::from_secs(3600);
         settings.poll_every = never;

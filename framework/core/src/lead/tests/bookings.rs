@@ -111,6 +111,28 @@ fn a_booking_takes_over_the_link_of_what_the_planner_had() {
 }
 
 #[test]
+fn demand_that_meets_a_booking_needs_no_circuit_of_its_own() {
+    let mut world = world(gara());
+    world.auto.submit = false;
+    let asked = wish(&world, "n1", "n2", 100, 60);
+    let id = book(&mut world, asked);
+    world.answer_submit(ReservationState::Booked);
+    world.pass(90 * SECOND);
+    while !world.finds.is_empty() {
+        world.answer_find(Ok(Some(ReservationState::Booked)));
+    }
+    world.pass(11 * SECOND);
+    assert_eq!(world.open_steps(), ["activate"]);
+    world.want(&[(1, 2)]);
+    assert!(world.submits.is_empty(), "what is booked is on its way");
+    world.answer_step(Ok(ReservationState::Active));
+    assert_eq!((world.only().booking, world.pairs_at("n1").len()), (Some(id), 1));
+    world.pass(60 * SECOND);
+    world.answer_step(Ok(ReservationState::Booked));
+    assert_eq!(world.submits.len(), 1, "when the window is over, demand is met again");
+}
+
+#[test]
 fn the_same_two_ends_are_booked_once_at_a_time() {
     let mut world = world(gara());
     let first = wish(&world, "n1", "n2", 100, 60);

@@ -43,6 +43,10 @@ pub(super) struct World {
     pub(super) disk: BTreeMap<RequestKey, Record>,
     pub(super) is_disk_full: bool,
     pub(super) epoch: u32,
+    /// Whether the next lead books ahead of recurring demand.
+    pub(super) recurring: Option<Recurring>,
+    /// By how much the wall clock was set, in milliseconds.
+    pub(super) wall_set_by: i64,
     pub(super) probes: Vec<CircuitId>,
     pub(super) configures: Vec<(String, NodeOverlay)>,
     /// Switches that nodes have begun: node, revision, pair as it was told, old link.
@@ -175,6 +179,8 @@ impl World {
             disk: BTreeMap::new(),
             is_disk_full: false,
             epoch: 7,
+            recurring: None,
+            wall_set_by: 0,
             probes: vec![],
             configures: vec![],
             switches: vec![],
@@ -308,20 +314,20 @@ impl World {
     pub(super) fn on_record(&self, key: &RequestKey) -> CircuitRecord {
         match &self.disk[key].body {
             RecordBody::Circuit(circuit) => (**circuit).clone(),
-            RecordBody::Booking(_) => panic!("{key} is a booking"),
+            RecordBody::Booking(_) | RecordBody::Demand(_) => panic!("{key} is no circuit"),
         }
     }
 
-    /// The wall clock in the worlds that have one: a day into the epoch when the lead's time begins.
+    /// The wall clock in the worlds that have one: a day into the epoch when the lead's time begins, and as it was set.
     pub(super) fn wall(&self) -> u64 {
-        86_400_000 + self.now.0 / 1_000_000
+        (86_400_000 + self.now.0 / 1_000_000).saturating_add_signed(self.wall_set_by)
     }
 
     /// The lead is gone with all that was not carried out, and another takes over with what is on disk. Nodes
     /// keep what they have set up.
     pub(super) fn crash(&mut self) {
         self.epoch += 1;
-        self.lead = Lead::new(Self::config(self.epoch));
+        self.lead = Lead::new(LeadConfig { recurring: self.recurring, ..Self::config(self.epoch) });
         (self.submits, self.cancels, self.finds, self.steps) = (vec![], vec![], vec![], vec![]);
         (self.configures, self.switches, self.probes) = (vec![], vec![], vec![]);
         self.orphan_cancels.clear();

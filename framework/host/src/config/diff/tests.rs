@@ -99,6 +99,11 @@ fn planner_delays_and_admission_follow() {
     assert_eq!(between(&hub(planner), HUB), [Change::ClosePlanner]);
     let (min, max) = (Duration::from_secs(1), Duration::from_secs(60));
     assert_eq!(between(HUB, &hub("[lead]\nretry_min = \"1s\"\n")), [Change::BackOff { min, max }]);
+    let recurring = Change::Recurring(Some(Duration::from_secs(6 * 3600)));
+    let on = hub("[lead]\nrecurring = true\n");
+    assert_eq!(between(HUB, &on), [recurring]);
+    assert_eq!(between(&on, HUB), [Change::Recurring(None)]);
+    assert_eq!(told(&on, &hub("[lead]\nrecurring = true\nrecurring_ahead = \"1h\"\n")).len(), 1);
     let one = format!("admit = [{{ name = \"alpha\", public_key = \"{KEY_A}\" }}]");
     assert_eq!(told(HUB, &HUB.replace("admit = []", &one)), ["[node] admit: 1 nodes"]);
 }

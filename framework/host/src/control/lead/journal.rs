@@ -136,7 +136,7 @@ fn read_one(key: &str, value: &[u8]) -> Result<Record, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vreserve_core::lead::{Booking, BookingId, BookingWish, RecordBody};
+    use vreserve_core::lead::{Booking, BookingId, BookingWish, DemandRecord, Origin, RecordBody};
     use vreserve_core::plan::LinkKey;
     use vreserve_model::{BitsPerSecond, RequestKey};
 
@@ -150,8 +150,12 @@ mod tests {
             end_ms: 5_000,
         };
         let link = LinkKey::new("n1", "n2", "omninet");
-        let booking = Booking { id: BookingId(1), link, wish, start_ms: 1_000, end_ms: 5_000 };
-        let body = RecordBody::Booking(booking);
+        let (start_ms, end_ms) = (1_000, 5_000);
+        let booking = Booking { id: BookingId(1), link, origin: Origin::Planner, wish, start_ms, end_ms };
+        recorded(key, RecordBody::Booking(booking))
+    }
+
+    fn recorded(key: &str, body: RecordBody) -> Record {
         Record { version: Record::VERSION, key: RequestKey(key.into()), epoch: 1, at_ms: 1, body }
     }
 
@@ -180,5 +184,31 @@ mod tests {
         assert_eq!(reason("newer"), "it is of version 2, and this lead knows 1");
         assert_eq!(reason("other"), "it says that its key is a");
         assert_eq!(loaded.unreadable.len(), 4, "{:?}", loaded.unreadable);
+    }
+
+    #[test]
+    fn a_booking_of_before_there_were_others_is_an_operators() {
+        let Change::Put { value, .. } = put(&record("a")) else { panic!("a put") };
+        let mut older: serde_json::Value = serde_json::from_slice(&value).unwrap();
+        assert_eq!(older.as_object_mut().unwrap().remove("origin"), Some("planner".into()));
+        let loaded = read(&kept(&[("a", &serde_json::to_vec(&older).unwrap())]));
+        let RecordBody::Booking(booking) = &loaded.records[0].body else { panic!("a booking") };
+        assert_eq!(booking.origin, Origin::Operator);
+    }
+
+    #[test]
+    fn demand_survives_that_the_file_is_closed_and_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.redb");
+        let link = LinkKey::new("n1", "n2", "omninet");
+        let hours = (0..192).map(|hour| (480_000 + hour, BitsPerSecond(u64::MAX - hour))).collect();
+        let demand = DemandRecord { link, hours, declined_ms: Some(1_728_000_000_000) };
+        let record = recorded("lab/demand/n1/n2", RecordBody::Demand(demand));
+        let mut store = crate::store::RedbStore::at(&path);
+        store.load().unwrap();
+        store.commit(&[put(&record)]).unwrap();
+        drop(store);
+        let loaded = read(&crate::store::RedbStore::at(&path).load().unwrap());
+        assert_eq!((loaded.records, loaded.unreadable), (vec![record], BTreeMap::new()));
     }
 }

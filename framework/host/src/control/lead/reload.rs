@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use vreserve_core::lead::{BackOff, Budget, CircuitStatus, Phase};
+use vreserve_core::lead::{BackOff, Budget, CircuitStatus, Phase, Recurring};
 use vreserve_model::{Timestamp, Wanted};
 
 use super::Running;
@@ -23,6 +23,8 @@ pub struct LeadChanges {
     pub back_off: Option<BackOff>,
     /// What may be held on each network.
     pub budgets: Option<BTreeMap<String, Budget>>,
+    /// Whether windows are booked ahead of demand that recurs; the inner none ends that.
+    pub recurring: Option<Option<Recurring>>,
 }
 
 /// One network's backend.
@@ -42,6 +44,9 @@ impl Running {
         }
         if let Some(budgets) = changes.budgets {
             self.shell.lead.handle_budgets(now, budgets);
+        }
+        if let Some(recurring) = changes.recurring {
+            self.shell.lead.handle_recurring(now, recurring);
         }
         if let Some(adapt) = changes.adapt {
             let is_closed = adapt.is_none();

@@ -81,7 +81,7 @@ impl Opened {
                     swaps.push(opening.swap(&reserve.network, successor));
                 }
                 Change::CloseBackend { network } => swaps.push(opening.swap(network, None)),
-                Change::BackOff { .. } | Change::Budgets(_) | Change::Admit(_) => {}
+                Change::BackOff { .. } | Change::Recurring(_) | Change::Budgets(_) | Change::Admit(_) => {}
             }
         }
         let former: Vec<_> = swaps.iter().map(|swap| swap.retire(&mut places)).collect();
