@@ -25,7 +25,7 @@ use crate::config::{Admitted, Config, Role};
 use crate::control::admission::Admission;
 use crate::control::agent::{Agent, AgentChannels, AgentConfig};
 use crate::control::events::EventLog;
-use crate::control::lead::{Input, LeadShell, SessionId};
+use crate::control::lead::{FormerBackend, Input, LeadShell, SessionId};
 use crate::control::messages::{DownMessage, InForce, UpMessage};
 use crate::control::uplink::{Uplink, in_force};
 use crate::dataplane::{DataPlane, DataPlaneConfig};
@@ -107,13 +107,13 @@ pub async fn run(config: Config) -> Result<(), StartFailure> {
                 owner: format!("{}/{epoch}", config.node.name),
                 deadline: config.lead.reserve_timeout,
             };
-            let shell = lead_shell(&config, lead, epoch, events.clone(), clock);
+            let taken_up = former.take_up(&config);
+            let shell = lead_shell(&config, lead, taken_up, epoch, events.clone(), clock);
             tokio::spawn(shell.run(inputs.clone(), receiver));
             let local = Local { node: description, key: keys.public, in_force };
             tokio::spawn(local.pass(inputs.clone(), up_receiver, down));
             let (admit, admitted) = watch::channel(admitted(&config));
             tokio::spawn(admission(&config, &keys, admitted, inputs.clone()).run(control));
-            former.see_off_all();
             Some(LeadHandles { inputs, admit, former })
         }
         _ => {
@@ -205,7 +205,14 @@ async fn bind_control(config: &Config) -> Result<Option<TcpListener>, StartFailu
     }
 }
 
-fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, clock: Clock) -> LeadShell {
+fn lead_shell(
+    config: &Config,
+    parts: LeadParts,
+    former: Vec<FormerBackend>,
+    epoch: u32,
+    events: EventLog,
+    clock: Clock,
+) -> LeadShell {
     let mut settings = LeadConfig::new(config.node.name.clone(), epoch);
     settings.back_off = BackOff { min: config.lead.retry_min, max: config.lead.retry_max };
     settings.restore_grace = config.lead.restore_grace;
@@ -218,6 +225,7 @@ fn lead_shell(config: &Config, parts: LeadParts, epoch: u32, events: EventLog, c
         infer_interval: config.infer.report_interval,
         adapt: parts.adapt,
         backends: parts.backends,
+        former,
         failed_backends: parts.failed_backends,
         store: Box::new(RedbStore::at(config.node.state_dir.join("journal.redb"))),
         events,

@@ -45,7 +45,7 @@ use ledger::Ledger;
 pub use generations::Generation;
 pub use journal::{JournalAnswer, Loaded};
 pub use ledger::{JournalState, JournalStatus};
-pub use reload::{BackendChange, LeadChanges};
+pub use reload::{BackendChange, FormerBackend, LeadChanges};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
 
 /// A node whose session ended is given this long to come back before it counts as gone.
@@ -170,6 +170,8 @@ pub struct LeadShell {
     pub adapt: Option<Revived<AdaptInstance>>,
     /// The backends by network.
     pub backends: BTreeMap<String, Arc<dyn Backend>>,
+    /// Backends that an earlier run replaced, of networks that have none now.
+    pub former: Vec<FormerBackend>,
     /// Networks whose backend did not start, with the reason.
     pub failed_backends: BTreeMap<String, String>,
     /// Where its records are kept.
@@ -205,6 +207,8 @@ struct Running {
     /// What watches each backend; ends when it is dropped.
     watches: BTreeMap<String, Watch>,
     backend_states: BTreeMap<String, BackendStatus>,
+    /// Of an earlier run, until what it left on record is known.
+    former: Vec<FormerBackend>,
     /// Whom to tell when a former backend is closed.
     closing: BTreeMap<Generation, oneshot::Sender<()>>,
     /// Bookings whose records are on their way to the disk.
@@ -220,7 +224,7 @@ impl LeadShell {
         let mut infer = interval(self.infer_interval);
         let mut wall_clock = interval(CLOCK_INTERVAL);
         let backend_states = view::initial_states(&self);
-        let LeadShell { lead, infer: inference, adapt, backends, store, events, clock, .. } = self;
+        let LeadShell { lead, infer: inference, adapt, backends, former, store, events, clock, .. } = self;
         let journal = match Journal::start(store, sender.clone()) {
             Ok(journal) => journal,
             Err(error) => return tracing::error!(%error, "the lead has no thread for its journal"),
@@ -236,6 +240,7 @@ impl LeadShell {
             probes: BTreeMap::new(),
             watches: BTreeMap::new(),
             backend_states,
+            former,
             closing: BTreeMap::new(),
             promises: Vec::new(),
             last_notes: Vec::new(),

@@ -11,7 +11,8 @@ use vreserve_model::RequestKey;
 use vreserve_sdk::Handle;
 
 use super::places::{Former, Places};
-use crate::control::lead::{Input, Question};
+use crate::config::Config;
+use crate::control::lead::{FormerBackend, Input, Question};
 use crate::loader::Registry;
 use crate::plugin::{Backend, HostServices, ReserveInstance};
 
@@ -33,12 +34,33 @@ pub(super) struct FormerBackends {
 }
 
 impl FormerBackends {
-    /// Sees off all that an earlier run has left.
-    pub(super) fn see_off_all(&self) {
-        let places: Vec<_> = self.places().former().map(|former| former.place.clone()).collect();
-        for place in places {
-            tokio::spawn(self.clone().see_off(place));
+    /// Sees off all that an earlier run has left. Those whose network has no backend now are opened for the lead, which
+    /// may have their circuits on record; the last one first, as it is the likeliest to have them.
+    pub(super) fn take_up(&self, config: &Config) -> Vec<FormerBackend> {
+        let on_record: Vec<_> = self.places().former().cloned().collect();
+        let mut opened = Vec::new();
+        for former in on_record.into_iter().rev() {
+            let is_last = !former.network.is_empty()
+                && config.reserves.iter().all(|reserve| reserve.network != former.network);
+            let (closed, is_closed) = oneshot::channel();
+            let (this, place) = (self.clone(), former.place.clone());
+            match is_last.then(|| self.open(&former)) {
+                Some(Ok(backend)) => {
+                    opened.push(FormerBackend {
+                        network: former.network,
+                        backend: Arc::new(backend),
+                        closed,
+                    });
+                    tokio::spawn(async move {
+                        if is_closed.await.is_ok() {
+                            this.see_off(place).await;
+                        }
+                    });
+                }
+                _ => drop(tokio::spawn(this.see_off(place))),
+            }
         }
+        opened
     }
 
     /// Gives back what the former backend in `place` holds, and takes it off the record.
@@ -62,11 +84,15 @@ impl FormerBackends {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn give_back(&self, former: &Former) -> Result<(), String> {
+    fn open(&self, former: &Former) -> Result<ReserveInstance, String> {
         let instance = former.instance();
         let host = self.services.backend_instance(&instance.name, &former.place);
         let opened = self.registry.trial().open_reserve(&instance, &host, self.deadline);
-        let backend = opened.map_err(|error| error.to_string())?;
+        opened.map_err(|error| error.to_string())
+    }
+
+    async fn give_back(&self, former: &Former) -> Result<(), String> {
+        let backend = self.open(former)?;
         let valid = self.known().await?;
         if !backend.capabilities().list {
             return backend.gc(valid).await.map(drop).map_err(|failure| failure.to_string());

@@ -33,6 +33,9 @@ pub(super) struct Places {
 pub(super) struct Former {
     /// Its directory: no other backend's.
     pub(super) place: String,
+    /// What it reserved on; older records do not say.
+    #[serde(default)]
+    pub(super) network: String,
     name: String,
     plugin: String,
     path: Option<PathBuf>,
@@ -101,6 +104,7 @@ impl Places {
         self.current.remove(&instance.name);
         self.former.push(Former {
             place,
+            network: old.network.clone(),
             name: instance.name.clone(),
             plugin: instance.plugin.clone(),
             path: instance.path.clone(),

@@ -82,6 +82,7 @@ impl World {
             infer_interval: Duration::from_secs(3600),
             adapt: None,
             backends: BTreeMap::from([(NET.to_owned(), ground.provider.clone() as Arc<dyn Backend>)]),
+            former: Vec::new(),
             failed_backends: BTreeMap::new(),
             store: Box::new(FailingStore::new(ground.store.clone(), ground.faults.clone())),
             events: EventLog::default(),

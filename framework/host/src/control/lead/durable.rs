@@ -80,6 +80,7 @@ impl Running {
         for (overlay, name) in present {
             self.shell.lead.handle_present(now, &name, &overlay.links, &overlay.pairs);
         }
+        self.take_former_backends(now);
         match self.ledger.failure() {
             Some(reason) => {
                 tracing::error!(reason, "nothing new is reserved");

@@ -109,6 +109,21 @@ impl Backends {
         Replaced { former: former_generation, new }
     }
 
+    /// A backend that takes no new requests; `held` are the circuits that an earlier run has asked it for.
+    pub(super) fn add_former(
+        &mut self,
+        backend: Arc<dyn Backend>,
+        held: impl IntoIterator<Item = CircuitId>,
+    ) -> Generation {
+        self.last += 1;
+        let generation = Generation(self.last);
+        self.former.insert(generation, backend);
+        for circuit in held {
+            self.asked.entry(circuit).or_insert(generation);
+        }
+        generation
+    }
+
     /// Closes the former backends that none of the `live` circuits was asked of, and returns which.
     pub(super) fn close_idle(&mut self, live: impl Iterator<Item = CircuitId>) -> Vec<Generation> {
         if self.former.is_empty() && self.asked.is_empty() {
@@ -198,6 +213,18 @@ mod tests {
         assert_eq!(backends.close_idle([second].into_iter()).len(), 1);
         assert!(watch.upgrade().is_none(), "closed with its last circuit");
         assert!(is_same(backends.of_circuit(second, "net"), &new));
+    }
+
+    #[test]
+    fn a_backend_of_an_earlier_run_has_what_it_held_and_takes_nothing_new() {
+        let [old, older] = [backend(), backend()];
+        let mut backends = Backends::default();
+        let first = backends.add_former(old.clone(), [CircuitId(1)]);
+        let second = backends.add_former(older, [CircuitId(1)]);
+        assert!(is_same(backends.of_circuit(CircuitId(1), "net"), &old), "the later one is asked first");
+        assert!(backends.of_circuit(CircuitId(2), "net").is_none() && backends.current_of("net").is_none());
+        assert_eq!(backends.close_idle([CircuitId(1)].into_iter()), [second]);
+        assert_eq!(backends.close_idle([].into_iter()), [first]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use vreserve_core::lead::{BackOff, Budget, CircuitStatus, Phase, Recurring};
+use vreserve_core::lead::{BackOff, Budget, CircuitId, CircuitStatus, Phase, Recurring};
 use vreserve_model::{Timestamp, Wanted};
 
 use super::Running;
@@ -37,6 +37,16 @@ pub struct BackendChange {
     pub former_closed: oneshot::Sender<()>,
 }
 
+/// A backend whose network nobody reserves on any more: what an earlier run has asked it for is still its own.
+pub struct FormerBackend {
+    /// The network.
+    pub network: String,
+    /// Itself.
+    pub backend: Arc<dyn Backend>,
+    /// Told when it holds nothing any more that is on record, and has been closed.
+    pub closed: oneshot::Sender<()>,
+}
+
 impl Running {
     pub(super) fn handle_configuration(&mut self, now: Timestamp, changes: LeadChanges) {
         if let Some(back_off) = changes.back_off {
@@ -67,10 +77,7 @@ impl Running {
 
     fn replace_backend(&mut self, now: Timestamp, change: BackendChange) {
         let BackendChange { network, backend, former_closed } = change;
-        let is_held =
-            |circuit: &CircuitStatus| circuit.link.network == network && circuit.phase != Phase::Wanted;
-        let held: Vec<_> =
-            self.shell.lead.circuits().filter(is_held).map(|circuit| circuit.circuit).collect();
+        let held = self.held_on(&network);
         let capabilities = backend.as_ref().map(|backend| backend.capabilities());
         let replaced = self.shell.backends.replace(&network, backend, held);
         if let Some(former) = replaced.former {
@@ -86,6 +93,23 @@ impl Running {
             self.backend_states.remove(&network);
         }
         self.shell.lead.handle_backend_replaced(now, &network, capabilities);
+    }
+
+    /// Leaves to backends of an earlier run what they were asked for, as if they had been replaced just now.
+    pub(super) fn take_former_backends(&mut self, now: Timestamp) {
+        for FormerBackend { network, backend, closed } in std::mem::take(&mut self.former) {
+            let held = self.held_on(&network);
+            let generation = self.shell.backends.add_former(backend, held);
+            self.closing.insert(generation, closed);
+            self.shell.lead.handle_backend_replaced(now, &network, None);
+        }
+    }
+
+    /// The circuits on a network that have been asked for.
+    fn held_on(&self, network: &str) -> Vec<CircuitId> {
+        let is_held =
+            |circuit: &CircuitStatus| circuit.link.network == network && circuit.phase != Phase::Wanted;
+        self.shell.lead.circuits().filter(is_held).map(|circuit| circuit.circuit).collect()
     }
 
     /// Closes the former backends whose last circuit is over.
