@@ -14,9 +14,8 @@ use crate::{check, instructions, packages, run};
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
 const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
 
-/// Campaigns that are run each time, and how many runs of each: together under a minute. Few, as no long campaign has
-/// shown yet how rarely one fails.
-const CAMPAIGNS: [(&str, &str); 3] = [("switch", "10"), ("kill", "5"), ("silence", "2")];
+/// Campaigns that are run each time, and how many runs of each: together about a minute.
+const CAMPAIGNS: [(&str, &str); 3] = [("switch", "20"), ("kill", "20"), ("silence", "3")];
 /// Of the original RSL parser, with which ours is compared.
 const RSL_HEADER: &str = "/usr/include/globus/globus_rsl.h";
 
