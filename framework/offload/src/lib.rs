@@ -8,6 +8,7 @@
 //! * [`checksum`]: one's complement sums, completing partial checksums, verifying whole ones.
 //! * [`segment`]: a super-frame as wire frames.
 //! * [`merge`]: wire frames joined into a super-frame again.
+//! * [`partial`]: what a kernel left to hardware, seen in the frame alone.
 //! * [`vnet`]: the metadata of a super-frame and the 10 bytes in which the kernel passes it.
 
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod error;
 mod ipv6;
 pub mod merge;
 pub mod parse;
+pub mod partial;
 pub mod segment;
 pub mod vnet;
 

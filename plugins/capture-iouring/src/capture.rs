@@ -4,13 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Instant;
 
-use vreserve_packet::socket;
+use vreserve_packet::{Limit, socket};
 use vreserve_sdk::{Batch, Capture, Failure, Host, InterfaceInfo};
 
 use crate::attach::Attachment;
 use crate::config::{Config, Kind};
 use crate::counters::{Counters, Tally};
-use crate::limit::Limit;
 use crate::read::Reader;
 use crate::write::Writer;
 

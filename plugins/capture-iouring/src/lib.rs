@@ -10,7 +10,6 @@ mod attach;
 mod capture;
 mod config;
 mod counters;
-mod limit;
 mod read;
 mod ring;
 mod write;

@@ -6,13 +6,12 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use vreserve_offload::{Offload, VnetHeader, checksum};
-use vreserve_packet::{Unusable, put_header};
+use vreserve_packet::{Limit, Unusable, put_header};
 use vreserve_sdk::{Batch, FrameSlot, Refusal, tracing};
 
 use crate::attach::Attachment;
 use crate::config::{Calls, Kind};
 use crate::counters::Tally;
-use crate::limit::Limit;
 use crate::ring::{SendRing, SendWay};
 
 /// Writes frames to a TAP or an AF_PACKET socket.

@@ -1,7 +1,6 @@
 //! From a configuration to open descriptors: which interface, in which namespace, with what MTU. The
 //! descriptors keep working from any thread; only opening depends on the namespace.
 
-mod netns;
 mod tap;
 
 use std::io;
@@ -9,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::net::if_::if_nametoindex;
 use vreserve_packet::ifreq::Interface;
-use vreserve_packet::socket;
+use vreserve_packet::{netns, socket};
 use vreserve_sdk::{Failure, InterfaceInfo, Queue, tracing};
 
 use crate::config::{Config, Kind};

@@ -6,13 +6,12 @@ mod tap;
 use std::io;
 use std::os::fd::RawFd;
 
-use vreserve_packet::{Arrived, PacketReader, Unusable};
+use vreserve_packet::{Arrived, Limit, PacketReader, Unusable};
 use vreserve_sdk::{Batch, FrameSlot, Host, LentSlots, tracing};
 
 use crate::attach::Attachment;
 use crate::config::{Calls, Kind};
 use crate::counters::Tally;
-use crate::limit::Limit;
 
 /// With fewer slots the ring would run dry in the middle of every burst.
 const LENT_LEAST: usize = 8;

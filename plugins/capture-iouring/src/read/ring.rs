@@ -7,13 +7,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use vreserve_offload::VnetHeader;
-use vreserve_packet::{AUXILIARY_SPACE as CONTROL_LEN, Arrived, RECV_BYTES, Unusable, tag_in};
+use vreserve_packet::{AUXILIARY_SPACE as CONTROL_LEN, Arrived, Limit, RECV_BYTES, Unusable, tag_in};
 use vreserve_sdk::{Batch, FrameSlot, LentSlots};
 
 use super::accept;
 use crate::config::Kind;
 use crate::counters::Tally;
-use crate::limit::Limit;
 use crate::ring::{Outcome, ReceiveRing, ReceiveWay};
 
 /// `struct io_uring_recvmsg_out`: lengths of name, control data and payload, and flags, four bytes each.

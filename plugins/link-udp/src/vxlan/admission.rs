@@ -1,9 +1,9 @@
 //! Whether a datagram's frame enters the node, and under which name it is counted if not. Pure.
 
 use vreserve_offload::Offload;
+use vreserve_offload::partial::uncut;
 
 use super::header;
-use super::partial::uncut;
 
 /// Bytes of an Ethernet header: no frame is shorter.
 pub(crate) const ETHERNET_HEADER: usize = 14;

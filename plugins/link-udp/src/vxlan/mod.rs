@@ -2,16 +2,16 @@
 //!
 //! Out: a frame gets its header in the slot's headroom; the segments of a super-frame get headers in the arena,
 //! and their payload leaves from where it lies. In: `admission` says whose datagrams give frames (`fars`), and
-//! `partial` mends what a kernel VXLAN device on the same machine leaves to hardware that is not there.
+//! `vreserve_offload::partial` mends what a kernel VXLAN device on the same machine leaves to hardware that is not there.
 
 mod admission;
 mod fars;
 mod header;
-mod partial;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use vreserve_offload::partial::{self, finish_checksum};
 use vreserve_offload::{Offload, Segment};
 use vreserve_sdk::{Batch, Failure, FarId, FarNode, FrameSlot, Host, Refusal};
 
@@ -23,7 +23,6 @@ use crate::outgoing::{Outgoing, Part};
 use crate::wire::{Refused, Wire};
 use admission::{Admission, Admitted};
 use fars::Fars;
-use partial::finish_checksum;
 
 pub use admission::DatagramDrop;
 pub(crate) use header::HEADER;

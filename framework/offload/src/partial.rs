@@ -1,13 +1,14 @@
-//! Finishing checksums that a far kernel left to hardware which was not there.
+//! Checksums and segmentation that a kernel left to hardware which was not there, seen in the frame alone: for
+//! whoever gets frames without metadata.
 //!
 //! A kernel VXLAN device leaves the inner TCP or UDP checksum partial where the underlay promises to finish
 //! it. A veth promises and never does, since kernels on both sides carry that knowledge beside the frame; it
-//! does not survive into a datagram that a program reads (Linux 6.18: every UDP frame arrives so). The guest
-//! would drop such frames.
+//! does not survive into a datagram that a program reads (Linux 6.18: every UDP frame arrives so), nor through
+//! libpcap. The guest would drop such frames.
 
-use vreserve_offload::checksum::{Sum, complete, pseudo_ipv4, pseudo_ipv6};
-use vreserve_offload::parse::ETHERNET_HEADER;
-use vreserve_offload::{Ip, IpVersion, Layout, Offload, OffloadKind, Transport};
+use crate::checksum::{Sum, complete, pseudo_ipv4, pseudo_ipv6};
+use crate::parse::ETHERNET_HEADER;
+use crate::{Ip, IpVersion, Layout, Offload, OffloadKind, Transport};
 
 /// Where the checksum is, from the transport header's first byte.
 const TCP_CHECKSUM: usize = 16;
@@ -19,7 +20,7 @@ const COMMON_MTU: usize = 1280;
 ///
 /// Only headers are read to see that. A frame whose right checksum happens to equal that sum stays as it is:
 /// finishing it computes the same checksum again.
-pub(crate) fn finish_checksum(frame: &mut [u8]) {
+pub fn finish_checksum(frame: &mut [u8]) {
     let Ok(Layout { ip: Some(ip), .. }) = Layout::parse(frame) else { return };
     let (offset, length) = match ip.transport {
         Transport::Tcp { .. } => (TCP_CHECKSUM, ip.end - ip.transport_start),
@@ -40,7 +41,7 @@ pub(crate) fn finish_checksum(frame: &mut [u8]) {
 /// Such a frame is whole TCP or UDP with a partial checksum. What its segments are to be is not in the datagram; the
 /// kernel says it of UDP (`segment`, see [`is_one_frame`]). TCP bears smaller ones than its sender had in mind, and
 /// larger ones may not fit the guest: they are made to fit the MTU that every guest has. None if no segment fits.
-pub(crate) fn uncut(frame: &[u8], largest_frame: usize, segment: Option<usize>) -> Option<Offload> {
+pub fn uncut(frame: &[u8], largest_frame: usize, segment: Option<usize>) -> Option<Offload> {
     let ip = Layout::parse(frame).ok()?.ip.filter(|ip| ip.end == frame.len())?;
     let is_ipv4 = matches!(ip.version, IpVersion::V4 { .. });
     let (kind, header_len, checksum_offset) = match (ip.transport, is_ipv4) {
@@ -77,7 +78,7 @@ pub(crate) fn uncut(frame: &[u8], largest_frame: usize, segment: Option<usize>) 
 ///
 /// The kernel says with the same word (`UDP_GRO`) of datagrams in a row how long each is, and of a guest's UDP
 /// super-frame that its VXLAN device left uncut how long the payloads in it are to be (Linux 6.18, over a veth).
-pub(crate) fn is_one_frame(frame: &[u8]) -> bool {
+pub fn is_one_frame(frame: &[u8]) -> bool {
     Layout::parse(frame).is_ok_and(|layout| layout.ip.is_some_and(|ip| ip.end == frame.len()))
 }
 
@@ -102,8 +103,8 @@ fn bytes_at<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::{Integrity, verify};
     use proptest::prelude::*;
-    use vreserve_offload::checksum::{Integrity, verify};
 
     /// A frame with a UDP datagram over IPv4 and `checksum` in its checksum field.
     fn udp_frame(payload: &[u8], checksum: u16) -> Vec<u8> {

@@ -4,44 +4,52 @@ use std::time::Instant;
 
 use vreserve_offload::Offload;
 use vreserve_offload::parse::ETHERNET_HEADER;
-use vreserve_packet::ifreq::Interface;
-use vreserve_packet::{Checked, MtuWatch, Unusable, check};
 use vreserve_sdk::tracing;
+
+use crate::frame::{Checked, Unusable, check};
+use crate::ifreq::Interface;
+use crate::mtu::MtuWatch;
 
 /// A frame may have one VLAN tag beyond what the MTU says.
 const TAG: usize = 4;
 
 /// See the module.
-pub(crate) struct Limit {
+pub struct Limit {
     watch: MtuWatch,
     mtu: u32,
 }
 
 impl Limit {
     /// `mtu` is what the interface said at `now`.
-    pub(crate) fn new(interface: Interface, mtu: u32, now: Instant) -> Self {
+    pub fn new(interface: Interface, mtu: u32, now: Instant) -> Self {
         Limit { watch: MtuWatch::new(interface, now), mtu }
     }
 
     /// To be called when traffic pauses: asks if that was long ago.
-    pub(crate) fn poll(&mut self, now: Instant) {
+    pub fn poll(&mut self, now: Instant) {
         if self.watch.is_due(now) {
             self.has_changed();
         }
     }
 
     /// Starts a call.
-    pub(crate) fn begin(&mut self) {
+    #[inline]
+    pub fn begin(&mut self) {
         self.watch.begin();
     }
 
     /// The largest wire frame, tag included.
-    pub(crate) fn frame_max(&self) -> usize {
+    #[inline]
+    pub fn frame_max(&self) -> usize {
         self.mtu as usize + ETHERNET_HEADER + TAG
     }
 
     /// Checks a frame; one that is too large may show that the MTU has grown.
-    pub(crate) fn check(&mut self, frame: &[u8], offload: &Offload) -> Result<Checked, Unusable> {
+    ///
+    /// # Errors
+    /// Why it is to be dropped, or refused.
+    #[inline]
+    pub fn check(&mut self, frame: &[u8], offload: &Offload) -> Result<Checked, Unusable> {
         match check(frame, offload, self.frame_max()) {
             Err(Unusable::Oversized) if self.has_changed() => check(frame, offload, self.frame_max()),
             verdict => verdict,
@@ -49,7 +57,7 @@ impl Limit {
     }
 
     /// Asks for the MTU, unless this call has done so. An interface without a name any more keeps what it had.
-    pub(crate) fn has_changed(&mut self) -> bool {
+    pub fn has_changed(&mut self) -> bool {
         let Some(mtu) = self.watch.ask().filter(|mtu| *mtu != self.mtu) else { return false };
         tracing::info!(interface = self.watch.name(), from = self.mtu, to = mtu, "MTU changed");
         self.mtu = mtu;

@@ -13,7 +13,7 @@ use vreserve_sdk::Failure;
 ///
 /// # Errors
 /// `Unavailable` if the namespace cannot be opened or entered; what `call` returns otherwise.
-pub(crate) fn within<T: Send>(
+pub fn within<T: Send>(
     netns: Option<&str>,
     call: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
@@ -26,7 +26,7 @@ pub(crate) fn within<T: Send>(
 }
 
 /// As `within`, for a namespace that is open already.
-pub(crate) fn within_open<T: Send>(
+pub fn within_open<T: Send>(
     netns: &(impl AsFd + Sync),
     call: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
