@@ -126,8 +126,8 @@ impl Site<'_> {
                 GuestInterface::Veth => "kind = \"interface\"".to_owned(),
             };
             format!(
-                "[capture.{}]\nuse = \"capture-iouring\"\ninterface = {interface:?}\n{place}\n\n",
-                guest.name
+                "[capture.{}]\nuse = {:?}\ninterface = {interface:?}\n{place}\n\n",
+                guest.name, self.setup.capture
             )
         };
         host.guests.iter().map(capture).collect()
@@ -156,6 +156,7 @@ impl Site<'_> {
             Format::Default => "use = \"link-udp\"",
             Format::Vxlan => "use = \"link-udp\"\nformat = \"vxlan\"",
             Format::Device => "use = \"link-vxlan\"",
+            Format::Tcp => "use = \"link-tcp\"",
         };
         let bind = format!("{address}:{port}");
         format!("[link.{name}]\n{plugin}\nbind = {bind:?}\n{network}\n")

@@ -26,6 +26,8 @@ pub enum Format {
     Vxlan,
     /// The same, by VXLAN devices of the kernel (`link-vxlan`), on a port of its own for each network.
     Device,
+    /// TCP connections, sealed (`link-tcp`).
+    Tcp,
 }
 
 /// A scenario's beginning. `..Setup::default()` gives the rest.
@@ -47,6 +49,8 @@ pub struct Setup {
     pub lead: String,
     /// The wire format of all links.
     pub format: Format,
+    /// The plugin that captures guests' frames; all but `capture-iouring` need guests on veth pairs.
+    pub capture: &'static str,
     /// More keys for `[node]` of every host.
     pub node: String,
     /// More tables by host.
@@ -66,6 +70,7 @@ impl Default for Setup {
             adapt: ADAPT.to_owned(),
             lead: "[lead]\nretry_min = \"500ms\"\nretry_max = \"2s\"\n".to_owned(),
             format: Format::default(),
+            capture: "capture-iouring",
             node: String::new(),
             tables: Vec::new(),
             bare: Vec::new(),

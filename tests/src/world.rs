@@ -23,8 +23,16 @@ use crate::setup::{Client, Setup};
 use crate::wait;
 use reach::exec;
 
-const PLUGINS: [&str; 6] =
-    ["capture-iouring", "link-udp", "link-vxlan", "infer-vttif", "adapt-vadapt", "reserve-odin"];
+const PLUGINS: [&str; 8] = [
+    "capture-iouring",
+    "capture-pcap",
+    "link-tcp",
+    "link-udp",
+    "link-vxlan",
+    "infer-vttif",
+    "adapt-vadapt",
+    "reserve-odin",
+];
 /// Starting, joining and the first answered probes take well under two seconds on an idle machine.
 const READY: Duration = Duration::from_secs(20);
 /// Frames that a guest's interface may queue while the machine is busy with other things than our daemon.

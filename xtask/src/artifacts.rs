@@ -8,13 +8,15 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::run;
+use crate::{packages, run};
 
 /// What is built, by package; a plugin's shared object is named after its package.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 11] = [
     "vreserve",
     "vreserve-testbed",
     "vreserve-capture-iouring",
+    "vreserve-capture-pcap",
+    "vreserve-link-tcp",
     "vreserve-link-udp",
     "vreserve-link-vxlan",
     "vreserve-infer-vttif",
@@ -62,6 +64,7 @@ impl Artifacts {
     /// # Errors
     /// If the build fails.
     pub(crate) fn build(profile: Profile) -> anyhow::Result<Self> {
+        packages::ensure_headers()?;
         let mut arguments = vec!["build", "--message-format=json-render-diagnostics"];
         if profile == Profile::Release {
             arguments.push("--release");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::run;
+use crate::{packages, run};
 
 /// Runs the checks one after the other; the first that fails ends it.
 ///
@@ -16,6 +16,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 /// The checks; returns what was left out and why.
 pub(crate) fn run_all() -> anyhow::Result<Vec<String>> {
+    packages::ensure_headers()?;
     let mut skipped = Vec::new();
     for check in &CHECKS {
         if run::works(Command::new(check.tool).arg("--version")) {

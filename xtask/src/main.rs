@@ -64,6 +64,12 @@ struct DemoArguments {
     /// What reserves the lightpath.
     #[arg(long, value_enum, default_value_t = demo::Backend::Odin)]
     backend: demo::Backend,
+    /// What carries frames between nodes.
+    #[arg(long, value_enum, default_value_t = demo::LinkPlugin::LinkUdp)]
+    link: demo::LinkPlugin,
+    /// What captures guests' frames; libpcap does so on veth pairs, as it cannot be the other end of a TAP.
+    #[arg(long, value_enum, default_value_t = demo::CapturePlugin::CaptureIouring)]
+    capture: demo::CapturePlugin,
     /// No colour, no line that is drawn over; as if the output were no terminal.
     #[arg(long)]
     plain: bool,
@@ -81,6 +87,7 @@ fn main() -> ExitCode {
             json: arguments.json,
             real_time: arguments.real_time,
             backend: arguments.backend,
+            plugins: demo::Plugins { link: arguments.link, capture: arguments.capture },
             is_plain: arguments.plain,
             keep: arguments.keep,
             profile: if arguments.dev { artifacts::Profile::Dev } else { artifacts::Profile::Release },

@@ -22,6 +22,9 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("valgrind", "valgrind"),
 ];
 
+/// A header that the build needs, and the Debian package that has it with its library.
+const HEADERS: [(&str, &str); 1] = [("/usr/include/pcap/pcap.h", "libpcap-dev")];
+
 /// Where system programs are; root's PATH may lack the sbin directories.
 const DIRECTORIES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -34,7 +37,19 @@ const APT_SECONDS: &str = "600";
 /// # Errors
 /// Something is missing and cannot be had; one sentence says what to do.
 pub(crate) fn ensure() -> anyhow::Result<()> {
-    let missing = missing(&|program| is_installed(program));
+    ensure_all(&missing(&PROGRAMS, &is_installed), &missing_headers())
+}
+
+/// As [`ensure`], for what the build alone needs.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_headers() -> anyhow::Result<()> {
+    ensure_all(&[], &missing_headers())
+}
+
+fn ensure_all(programs: &[&'static str], headers: &[&'static str]) -> anyhow::Result<()> {
+    let missing = [programs, headers].concat();
     if missing.is_empty() {
         return Ok(());
     }
@@ -95,9 +110,13 @@ pub(crate) fn lab_ability() -> Result<(), String> {
     }
 }
 
-fn missing(is_there: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
-    let absent = PROGRAMS.into_iter().filter(|(program, _)| !is_there(program));
-    let mut packages: Vec<_> = absent.map(|(_, package)| package).collect();
+fn missing_headers() -> Vec<&'static str> {
+    missing(&HEADERS, &|header| Path::new(header).exists())
+}
+
+fn missing(wanted: &[(&'static str, &'static str)], is_there: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
+    let absent = wanted.iter().filter(|(name, _)| !is_there(name));
+    let mut packages: Vec<_> = absent.map(|(_, package)| *package).collect();
     packages.dedup();
     packages
 }
@@ -128,10 +147,11 @@ mod tests {
 
     #[test]
     fn each_missing_package_is_named_once() {
-        assert_eq!(missing(&|_| true), [""; 0]);
+        assert_eq!(missing(&PROGRAMS, &|_| true), [""; 0]);
+        assert_eq!(missing(&HEADERS, &|_| false), ["libpcap-dev"]);
         let has_only_tcpdump = |program: &str| program == "tcpdump";
         assert_eq!(
-            missing(&has_only_tcpdump),
+            missing(&PROGRAMS, &has_only_tcpdump),
             ["iproute2", "nftables", "iperf3", "ethtool", "iputils-ping", "valgrind"]
         );
     }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use vreserve_testbed::{Guest, Host, LabSpec, Network, Role};
+use vreserve_testbed::{Guest, GuestInterface, Host, LabSpec, Network, Role};
 
 use super::provider::OWNER;
+use super::setting::Plugins;
 
 /// Where the proxy listens for nodes, and links for datagrams (RFC 7348).
 const CONTROL_PORT: u16 = 7654;
@@ -92,6 +93,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) keys: &'a [(String, String)],
     pub(crate) provision: Provision<'a>,
     pub(crate) dials: &'a Dials,
+    /// What carries frames between nodes, and what captures them.
+    pub(crate) chosen: Plugins,
     /// Further keys of each reservation instance.
     pub(crate) reserve: &'a str,
 }
@@ -111,17 +114,17 @@ impl Surroundings<'_> {
         let mut text = self.node(host, socket);
         text += &format!("\n[plugins]\ndirs = [{}]\n", quoted(self.plugins));
         host.guests.iter().for_each(|guest| text += &self.capture(guest));
-        text += &link("internet", &format!("{}:{LINK_PORT}", host.commodity.addr()), None);
+        text += &self.link("internet", &format!("{}:{LINK_PORT}", host.commodity.addr()), None);
         for network in &self.lab.networks {
             if let Some(address) = host.address_on(&network.name) {
-                text += &link(&network.name, &format!("{address}:{LINK_PORT}"), Some(&network.name));
+                text += &self.link(&network.name, &format!("{address}:{LINK_PORT}"), Some(&network.name));
             }
         }
         if let Provision::Gara { network, .. } = self.provision
             && !host.guests.is_empty()
         {
             let bind = format!("{}:{SECOND_LINK_PORT}", host.commodity.addr());
-            text += &link(network, &bind, Some(network));
+            text += &self.link(network, &bind, Some(network));
         }
         let Dials { report_interval, window, hold, noise, .. } = self.dials;
         text += &format!(
@@ -160,12 +163,24 @@ impl Surroundings<'_> {
     }
 
     fn capture(&self, guest: &Guest) -> String {
+        let place = match guest.interface {
+            GuestInterface::Veth => "kind = \"interface\"".to_owned(),
+            GuestInterface::Tap | GuestInterface::Absent => {
+                format!("netns = \"{}\"", self.lab.namespace(&guest.name))
+            }
+        };
         format!(
-            "\n[capture.{}]\nuse = \"capture-iouring\"\ninterface = \"{}\"\nnetns = \"{}\"\n",
+            "\n[capture.{}]\nuse = \"{}\"\ninterface = \"{}\"\n{place}\n",
             guest.name,
+            self.chosen.capture.name(),
             guest.capture_interface(),
-            self.lab.namespace(&guest.name),
         )
+    }
+
+    fn link(&self, name: &str, bind: &str, network: Option<&str>) -> String {
+        let reservable = network.map(|network| format!("network = \"{network}\"\n")).unwrap_or_default();
+        let plugin = self.chosen.link.name();
+        format!("\n[link.{name}]\nuse = \"{plugin}\"\nbind = \"{bind}\"\n{reservable}")
     }
 
     fn reserve(&self) -> String {
@@ -208,11 +223,6 @@ fn gara(network: &str, server: SocketAddr, certificates: &Path) -> String {
     )
 }
 
-fn link(name: &str, bind: &str, network: Option<&str>) -> String {
-    let reservable = network.map(|network| format!("network = \"{network}\"\n")).unwrap_or_default();
-    format!("\n[link.{name}]\nuse = \"link-udp\"\nbind = \"{bind}\"\n{reservable}")
-}
-
 fn adapt(dials: &Dials) -> String {
     let Dials { worth, not_worth, release_after, min_hold, .. } = dials;
     format!(
@@ -228,11 +238,17 @@ fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::setting::{Backend, CapturePlugin, LinkPlugin, Setting};
     use super::*;
 
     fn config_of(name: &str) -> toml::Table {
+        config_with(name, Plugins::default())
+    }
+
+    fn config_with(name: &str, plugins: Plugins) -> toml::Table {
         let text = include_str!("../../../testbed/labs/demo.toml");
-        let lab = LabSpec::parse(text, Path::new("demo.toml")).unwrap();
+        let mut lab = LabSpec::parse(text, Path::new("demo.toml")).unwrap();
+        Setting { plugins, ..Setting::of(Backend::Odin) }.fit(&mut lab);
         let keys: Vec<_> =
             lab.hosts.iter().map(|host| (host.name.clone(), format!("key-of-{}", host.name))).collect();
         let surroundings = Surroundings {
@@ -246,6 +262,7 @@ mod tests {
                 time_scale: 0.1,
             },
             dials: &Dials::DEMO,
+            chosen: plugins,
             reserve: "",
         };
         let text = surroundings.config_of(lab.host(name).unwrap(), Path::new("/run/x.sock"));
@@ -262,6 +279,22 @@ mod tests {
         assert_eq!(alpha["link"]["omninet"]["bind"].as_str(), Some("10.10.0.2:4789"));
         assert!(alpha["link"]["internet"].get("network").is_none());
         assert!(alpha.get("reserve").is_none() && alpha.get("adapt").is_none());
+    }
+
+    #[test]
+    fn other_plugins_change_the_names_that_tables_use_and_nothing_else_in_them() {
+        let usual = config_of("alpha");
+        let mut other = config_with("alpha", Plugins { link: LinkPlugin::LinkTcp, ..Plugins::default() });
+        for link in ["internet", "omninet"] {
+            assert_eq!(other["link"][link]["use"].as_str(), Some("link-tcp"));
+            other["link"][link]["use"] = usual["link"][link]["use"].clone();
+        }
+        assert_eq!(other, usual);
+        let pcap =
+            config_with("alpha", Plugins { capture: CapturePlugin::CapturePcap, ..Plugins::default() });
+        assert_eq!(pcap["capture"]["a1"]["use"].as_str(), Some("capture-pcap"));
+        assert_eq!(pcap["capture"]["a1"]["interface"].as_str(), Some("vg-a1"), "of a veth pair");
+        assert_eq!(pcap["link"], usual["link"]);
     }
 
     #[test]
@@ -289,6 +322,7 @@ mod tests {
                 certificates: Path::new("/t/gara"),
             },
             dials: &Dials::CONGESTED,
+            chosen: Plugins::default(),
             reserve: "",
         };
         let config_of = |name: &str| -> toml::Table {

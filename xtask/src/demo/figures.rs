@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::setting::{Backend, Setting};
+use super::setting::{Backend, Plugins, Setting};
 use super::stage::Leftovers;
 use super::story::{Held, Milestones};
 use super::tally::Tally;
@@ -44,6 +44,8 @@ pub(crate) struct Measured {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Figures {
     pub(crate) backend: Backend,
+    #[serde(flatten)]
+    pub(crate) plugins: Plugins,
     pub(crate) time_scale: f64,
     /// What was reserved, where that is less than all there is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +115,7 @@ impl Figures {
         let gain = measured.before_mbps.zip(measured.after_mbps).map(|(before, after)| after / before);
         Self {
             backend: measured.setting.backend,
+            plugins: measured.setting.plugins,
             time_scale: measured.time_scale,
             reserved_mbps: measured.setting.reserved_mbps,
             competing_mbps: measured.competing_mbps.map(rounded),

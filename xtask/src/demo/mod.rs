@@ -36,8 +36,8 @@ use gauge::Gauge;
 use meter::Meter;
 use paint::{Colour, Style, boxed};
 use rivals::Competition;
-pub(crate) use setting::Backend;
 use setting::Setting;
+pub(crate) use setting::{Backend, CapturePlugin, LinkPlugin, Plugins};
 use show::{Seen, Show};
 use stage::Stage;
 use story::Story;
@@ -66,6 +66,7 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) real_time: bool,
     pub(crate) backend: Backend,
+    pub(crate) plugins: Plugins,
     pub(crate) is_plain: bool,
     pub(crate) keep: bool,
     pub(crate) profile: Profile,
@@ -76,6 +77,10 @@ pub(crate) struct Options {
 /// # Errors
 /// Missing tools or rights; a part that does not start or ends early; the main job not done; a signal.
 pub(crate) fn demo(options: &Options) -> anyhow::Result<()> {
+    if options.backend == Backend::Gara && options.plugins.link == LinkPlugin::LinkTcp {
+        // The lead asks for a flow of UDP between two ports, and the routers give the rate to that alone.
+        bail!("GARA is asked for the rate of UDP datagrams: --link link-tcp works with --backend odin only");
+    }
     interrupt::catch()?;
     packages::ensure()?;
     packages::lab_ability().map_err(|reason| anyhow!("no demo here: {reason}"))?;
@@ -97,7 +102,7 @@ pub(crate) fn demo(options: &Options) -> anyhow::Result<()> {
 }
 
 fn play(options: &Options, built: &Artifacts) -> anyhow::Result<Figures> {
-    let setting = Setting::of(options.backend);
+    let setting = Setting { plugins: options.plugins, ..Setting::of(options.backend) };
     let time_scale = if options.real_time { 1.0 } else { 0.1 };
     let provider = setting.provider.mul_f64(time_scale);
     let mut stage = Stage::set(built, setting)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use vreserve_testbed::LabSpec;
+use vreserve_testbed::{GuestInterface, LabSpec};
 
 use super::config::Dials;
 
@@ -16,6 +16,55 @@ pub(crate) enum Backend {
     Odin,
     /// GARA: a share of the congested network itself.
     Gara,
+}
+
+/// Plugins that carry frames between nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LinkPlugin {
+    /// UDP datagrams, sealed.
+    #[default]
+    LinkUdp,
+    /// TCP connections, sealed by TLS.
+    LinkTcp,
+}
+
+/// Plugins that capture guests' frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CapturePlugin {
+    /// TAPs and AF_PACKET.
+    #[default]
+    CaptureIouring,
+    /// libpcap.
+    CapturePcap,
+}
+
+/// The plugins that configurations name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Plugins {
+    pub(crate) link: LinkPlugin,
+    pub(crate) capture: CapturePlugin,
+}
+
+impl LinkPlugin {
+    /// As configurations say it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            LinkPlugin::LinkUdp => "link-udp",
+            LinkPlugin::LinkTcp => "link-tcp",
+        }
+    }
+}
+
+impl CapturePlugin {
+    /// As configurations say it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            CapturePlugin::CaptureIouring => "capture-iouring",
+            CapturePlugin::CapturePcap => "capture-pcap",
+        }
+    }
 }
 
 /// What things are called.
@@ -34,6 +83,7 @@ pub(crate) struct Words {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) backend: Backend,
+    pub(crate) plugins: Plugins,
     pub(crate) words: Words,
     /// The lab's file.
     pub(crate) lab: &'static str,
@@ -80,6 +130,7 @@ impl Setting {
         match backend {
             Backend::Odin => Self {
                 backend,
+                plugins: Plugins::default(),
                 words: Words::ODIN,
                 lab: "demo.toml",
                 network: "omninet",
@@ -91,6 +142,7 @@ impl Setting {
             },
             Backend::Gara => Self {
                 backend,
+                plugins: Plugins::default(),
                 words: Words::GARA,
                 lab: "gara.toml",
                 network: "qos",
@@ -110,12 +162,25 @@ impl Setting {
         lightpath.or(bottleneck).map_or(1000.0, |rate| rate.0 as f64 / 1e6)
     }
 
+    /// The lab as these plugins need it: behind libpcap, guests are on veth pairs, whose other end any program can capture.
+    pub(crate) fn fit(&self, lab: &mut LabSpec) {
+        if self.plugins.capture == CapturePlugin::CapturePcap {
+            let guests = lab.hosts.iter_mut().flat_map(|host| &mut host.guests);
+            guests.for_each(|guest| guest.interface = GuestInterface::Veth);
+        }
+    }
+
     /// The lab, drawn.
     pub(crate) fn picture(&self, lab: &LabSpec, time_scale: f64) -> Vec<String> {
-        match self.backend {
+        let mut lines = match self.backend {
             Backend::Odin => odin_picture(lab, time_scale),
             Backend::Gara => gara_picture(lab, self.reserved_mbps.unwrap_or_default()),
+        };
+        let Plugins { link, capture } = self.plugins;
+        if self.plugins != Plugins::default() {
+            lines.push(format!("links: {}; captures: {}", link.name(), capture.name()));
         }
+        lines
     }
 }
 

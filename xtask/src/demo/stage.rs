@@ -49,7 +49,8 @@ impl Stage {
     /// If another demo is running, or the lab cannot be made.
     pub(crate) fn set(built: &Artifacts, setting: Setting) -> anyhow::Result<Self> {
         let place = Place::take("demo", built)?;
-        let spec = LabSpec::load(&run::root().join("testbed/labs").join(setting.lab))?;
+        let mut spec = LabSpec::load(&run::root().join("testbed/labs").join(setting.lab))?;
+        setting.fit(&mut spec);
         let cleared = lab::down(&spec.name)?;
         if cleared.namespaces + cleared.processes > 0 {
             println!(
@@ -186,6 +187,7 @@ impl Stage {
             keys: &keys,
             provision: provider.provision(built, time_scale)?,
             dials: &self.setting.dials,
+            chosen: self.setting.plugins,
             reserve: "",
         };
         for host in hosts() {

@@ -11,7 +11,7 @@ use vreserve_testbed::{Guest, Lab, LabSpec, lab};
 use super::{Api, Backend, Frames, Provider};
 use crate::artifacts::Artifacts;
 use crate::demo::config::{Dials, Surroundings};
-use crate::demo::setting::Setting;
+use crate::demo::setting::{Plugins, Setting};
 use crate::interrupt::{self, wait_for};
 use crate::place::Place;
 use crate::processes::Processes;
@@ -279,6 +279,7 @@ impl<'a> Scene<'a> {
             keys: &keys,
             provision: self.provider.provision(self.built, self.time_scale)?,
             dials: &self.trim.dials,
+            chosen: Plugins::default(),
             reserve: &if self.trim.is_faulty { wrap() } else { String::new() },
         };
         for host in &spec.hosts {
