@@ -62,7 +62,7 @@ fn cut(frame: Frame) -> Vec<Frame> {
         segment.write(&mut wire).unwrap();
         Frame::plain(&wire)
     };
-    Segments::plan(&frame.bytes, &offload).unwrap().into_iter().map(write).collect()
+    Segments::plan(&frame.bytes, &offload).unwrap().map(write).collect()
 }
 
 /// Moves frames one way; returns whether there were any, and whether a super-frame was among them.
