@@ -18,8 +18,21 @@ use vreserve_sdk::conformance::{Guest, PacketGuest, Surroundings, capture};
 struct Interfaces {
     netns: Netns,
     keys: Value,
-    /// The interface that the guest of `kit1` has, up to the number.
+    /// The guest's own interface, up to the number: the TAP itself, or the far end of a veth pair.
     guest: &'static str,
+}
+
+impl Interfaces {
+    /// Makes the pair of an instance, unless there is one.
+    fn ensure_pair(&self, number: u32) {
+        let (name, guest) = (format!("kit{number}"), format!("{}{number}", self.guest));
+        if name == guest || self.netns.has(&name) {
+            return;
+        }
+        self.netns.ip(&["link", "add", &name, "type", "veth", "peer", "name", &guest]);
+        self.netns.ip(&["link", "set", &name, "up"]);
+        self.netns.ip(&["link", "set", &guest, "up"]);
+    }
 }
 
 impl Surroundings for Interfaces {
@@ -28,6 +41,12 @@ impl Surroundings for Interfaces {
         config["interface"] = json!(format!("kit{number}"));
         config["netns"] = json!(self.netns.name);
         Ok(config)
+    }
+
+    fn open_in(&self, number: u32, open: &mut (dyn FnMut() + Send)) -> Result<(), String> {
+        self.ensure_pair(number);
+        open();
+        Ok(())
     }
 
     fn guest(&self, number: u32, _: &InterfaceInfo) -> Result<Box<dyn Guest>, String> {
@@ -42,10 +61,13 @@ impl Surroundings for Interfaces {
 }
 
 #[test]
-fn it_conforms_on_taps_with_either_way_of_calling() {
-    for calls in ["plain", "ring"] {
+fn it_conforms_on_taps_with_either_way_of_calling_and_on_veth_pairs() {
+    for (keys, guest) in [
+        (json!({ "reader": "plain", "writer": "plain" }), "kit"),
+        (json!({ "reader": "ring", "writer": "ring" }), "kit"),
+        (json!({ "kind": "interface" }), "guest"),
+    ] {
         let Some(netns) = Netns::new() else { return };
-        let keys = json!({ "reader": calls, "writer": calls });
-        capture(vreserve_capture_iouring::plugin(), Interfaces { netns, keys, guest: "kit" }).assert();
+        capture(vreserve_capture_iouring::plugin(), Interfaces { netns, keys, guest }).assert();
     }
 }

@@ -47,5 +47,8 @@ impl Surroundings for Server {
 #[test]
 fn it_conforms() {
     reserve(vreserve_reserve_gara::plugin(), Server(Mutex::new((Fake::start(), true)))).assert();
-    drop_at_every_await_point::<vreserve_reserve_gara::GaraReserve>(&Server(Mutex::new((Fake::start(), true))));
+    drop_at_every_await_point::<vreserve_reserve_gara::GaraReserve>(&Server(Mutex::new((
+        Fake::start(),
+        true,
+    ))));
 }

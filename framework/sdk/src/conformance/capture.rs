@@ -136,8 +136,8 @@ fn frames(first: u32, count: u32) -> Vec<Frame> {
 
 /// That frames pass both ways: whole, in order, once.
 fn passes(site: &mut Site, frames: &[Frame], batch: usize) -> Verdict {
-    let received = site.from_guest(frames, batch)?;
-    let given = site.to_guest(frames)?;
+    let received = site.sent_by_guest(frames, batch)?;
+    let given = site.given_to_guest(frames)?;
     let received = received.iter().map(|frame| &frame.bytes);
     for (way, came) in [("from", received.collect::<Vec<_>>()), ("to", given.iter().collect())] {
         ensure!(came.len() == frames.len(), "{} frames of {} came {way} the guest", came.len(), frames.len());
@@ -156,8 +156,8 @@ fn exercise(site: &mut Site) -> Verdict {
     let sizes =
         (0..16).map(|number| numbered(number, if number % 2 == 0 { SHORTEST } else { largest }, u32::MAX));
     let frames: Vec<_> = sizes.collect();
-    site.from_guest(&frames, 16)?;
-    site.to_guest(&frames)?;
+    site.sent_by_guest(&frames, 16)?;
+    site.given_to_guest(&frames)?;
     site.port.recv(0)?;
     site.port.send(&[])?;
     Ok(())

@@ -27,7 +27,7 @@ impl Site {
     }
 
     /// Sends frames as the guest, and returns those of the kit that the instance receives with `batch` slots a call.
-    pub(super) fn from_guest(&mut self, frames: &[Frame], batch: usize) -> Result<Vec<Frame>, String> {
+    pub(super) fn sent_by_guest(&mut self, frames: &[Frame], batch: usize) -> Result<Vec<Frame>, String> {
         frames.iter().try_for_each(|frame| self.guest.send(&frame.bytes))?;
         let (mut received, since) = (Vec::new(), Instant::now());
         while received.len() < frames.len() {
@@ -45,7 +45,7 @@ impl Site {
     }
 
     /// Sends frames as one batch, and returns those that the guest is given.
-    pub(super) fn to_guest(&mut self, frames: &[Frame]) -> Result<Vec<Vec<u8>>, String> {
+    pub(super) fn given_to_guest(&mut self, frames: &[Frame]) -> Result<Vec<Vec<u8>>, String> {
         let sent = self.port.send(frames)?;
         if sent.consumed != frames.len() || sent.refusals.iter().any(|(refusal, _)| *refusal != 0) {
             return Err(format!("not all of {} frames were taken: {:?}", frames.len(), sent.refusals));

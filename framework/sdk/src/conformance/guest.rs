@@ -1,6 +1,5 @@
 //! The guest's side of an interface that a capture plugin serves: a packet socket, as the guest's kernel would use it.
 
-use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg, sendto, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, socket,
 };
 
 use super::frames::number_of;
@@ -66,14 +65,11 @@ impl Guest for PacketGuest {
         let until = Instant::now() + patience;
         loop {
             let mut bytes = vec![0; 70_000];
-            let mut parts = [IoSliceMut::new(&mut bytes)];
-            let fd = self.socket.as_raw_fd();
-            match recvmsg::<LinkAddr>(fd, &mut parts, None, MsgFlags::empty()) {
-                Ok(message) => {
-                    let is_here = message.address.is_some_and(|from| {
+            match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes) {
+                Ok((len, from)) => {
+                    let is_here = from.is_some_and(|from| {
                         from.ifindex() == self.address.ifindex() && from.pkttype() != OUTGOING
                     });
-                    let len = message.bytes;
                     bytes.truncate(len);
                     if is_here && number_of(&bytes).is_some() {
                         return Ok(Some(bytes));

@@ -171,18 +171,19 @@ fn arrives(from: &mut Port, to: &mut Port, frames: &[Frame], far: u32) -> Verdic
 }
 
 /// Small and large frames both ways; what was noted meanwhile is the cases' to judge.
-fn exercise(pair: &mut Pair) -> Verdict {
-    let mtu = pair.a.describe::<EndpointInfo>()?.mtu as usize;
-    let Pair { a, b } = pair;
-    for (from, to, far) in [(&mut *a, &mut *b, FAR_OF_A), (b, a, FAR_OF_B)] {
-        let frames: Vec<_> = (0..16)
-            .map(|number| numbered(number, if number % 2 == 0 { SHORTEST } else { mtu }, far))
-            .collect();
-        // A path may have to be searched for how much it takes; what is refused meanwhile is lost.
-        carry(from, to, &frames, 16)?;
-        from.send(&[])?;
-        to.recv(0)?;
-    }
+fn exercise(Pair { a, b }: &mut Pair) -> Verdict {
+    let mtu = a.describe::<EndpointInfo>()?.mtu as usize;
+    exercise_one_way(a, b, FAR_OF_A, mtu)?;
+    exercise_one_way(b, a, FAR_OF_B, mtu)
+}
+
+fn exercise_one_way(from: &mut Port, to: &mut Port, far: u32, mtu: usize) -> Verdict {
+    let len = |number| if number % 2 == 0 { SHORTEST } else { mtu };
+    let frames: Vec<_> = (0..16).map(|number| numbered(number, len(number), far)).collect();
+    // A path may have to be searched for how much it takes; what is refused meanwhile is lost.
+    carry(from, to, &frames, 16)?;
+    from.send(&[])?;
+    to.recv(0)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::message::{Inspection, Message};
 
 /// Which plugin.
 #[derive(Debug, Args)]
-pub(super) struct Inspect {
+pub(in crate::cli) struct Inspect {
     /// The shared object
     file: PathBuf,
     /// Print JSON

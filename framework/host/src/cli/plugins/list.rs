@@ -16,7 +16,7 @@ const INSTALLED: &str = "/usr/lib/vreserve/plugins";
 
 /// Where to look.
 #[derive(Debug, Args)]
-pub(super) struct List {
+pub(in crate::cli) struct List {
     /// A directory to look in; may be given several times
     #[arg(long = "dir", value_name = "DIRECTORY")]
     dirs: Vec<PathBuf>,

@@ -26,7 +26,7 @@ use crate::plugin::PluginKind;
 
 /// What the child is told.
 #[derive(Debug, Args)]
-pub(super) struct Probe {
+pub(in crate::cli) struct Probe {
     /// Only tell what the plugin says of itself
     #[arg(long)]
     inspect: bool,

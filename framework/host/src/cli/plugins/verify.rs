@@ -13,7 +13,7 @@ use super::message::{KitHead, Message};
 
 /// What to verify, and with what around it.
 #[derive(Debug, Args)]
-pub(super) struct Verify {
+pub(in crate::cli) struct Verify {
     /// The shared object
     file: PathBuf,
     #[command(flatten)]
