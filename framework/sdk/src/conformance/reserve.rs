@@ -9,9 +9,7 @@ use super::backend::Backend;
 use super::case::{Case, Subject, Unmet, Verdict, ensure, fail, said};
 use super::host::StateDir;
 use super::opened::{PATIENCE, panicking};
-use super::reserving::{
-    INSTALLATION, LONG, Site, handle_of, is_repeatable, provider_holds, request, to_value,
-};
+use super::reserving::{INSTALLATION, LONG, Site, handle_of, is_repeatable, request, to_value};
 use super::surroundings::Provider;
 use crate::{Handle, Verb};
 
@@ -171,7 +169,7 @@ fn lives_and_ends(subject: &Subject) -> Verdict {
     let request = request(subject, 1)?;
     let reserved = site.reserve(&request)?;
     ensure!(site.live(&request.key)?.len() == 1, "{} is not found once it is reserved", request.key);
-    provider_holds(subject, 1)?;
+    site.provider_holds(subject, 1)?;
     if !site.capabilities.fused_activation {
         let pair = json!([handle_of(&reserved), request]);
         let active: Observed = site.wait(Verb::Activate, &pair, "activate")?;
@@ -180,7 +178,7 @@ fn lives_and_ends(subject: &Subject) -> Verdict {
     }
     site.release(&request.key)?;
     site.must_be_gone(&request.key)?;
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 fn same_key(subject: &Subject) -> Verdict {
@@ -198,10 +196,10 @@ fn same_key(subject: &Subject) -> Verdict {
     }
     let found = site.live(&request.key)?.len();
     ensure!(found == 1, "{found} reservations are found under a key that was submitted twice");
-    provider_holds(subject, 1)?;
+    site.provider_holds(subject, 1)?;
     site.release(&request.key)?;
     site.must_be_gone(&request.key)?;
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 fn honest(subject: &Subject) -> Verdict {
@@ -227,7 +225,7 @@ fn honest(subject: &Subject) -> Verdict {
         site.release(key)?;
     }
     tells(&site, &[])?;
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 /// That exactly these keys are found and, if it can list, listed.
@@ -273,7 +271,7 @@ fn restart(subject: &Subject) -> Verdict {
     ensure!(was == is, "after a restart the provider's id of {} is {is:?}, not {was:?}", request.key);
     site.release(&request.key)?;
     site.must_be_gone(&request.key)?;
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 fn garbage(subject: &Subject) -> Verdict {
@@ -296,7 +294,7 @@ fn garbage(subject: &Subject) -> Verdict {
     site.must_be_gone(&garbage.key)?;
     ensure!(site.live(&kept.key)?.len() == 1, "gc took {}, which it was told to keep", kept.key);
     site.release(&kept.key)?;
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 fn dropped_anywhere(subject: &Subject) -> Verdict {
@@ -322,7 +320,7 @@ fn dropped_anywhere(subject: &Subject) -> Verdict {
         site.release(&request.key).map_err(during)?;
         site.must_be_gone(&request.key).map_err(during)?;
     }
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 fn hanging(subject: &Subject) -> Verdict {
@@ -373,9 +371,9 @@ fn goes_on(subject: &Subject, site: &Site) -> Verdict {
     }
     let request = request(subject, 1)?;
     site.reserve(&request)?;
-    provider_holds(subject, 1)?;
+    site.provider_holds(subject, 1)?;
     site.release(&request.key)?;
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 fn gone(subject: &Subject) -> Verdict {
@@ -439,7 +437,7 @@ fn thousand_calls(subject: &Subject) -> Verdict {
         }
         site.must_be_gone(&request.key)?;
     }
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 /// For those that take one request at a time: questions about one that is held.
@@ -456,7 +454,7 @@ fn thousand_questions(subject: &Subject, site: &Site) -> Verdict {
     }
     site.release(&request.key)?;
     site.must_be_gone(&request.key)?;
-    provider_holds(subject, 0)
+    site.provider_holds(subject, 0)
 }
 
 fn independent(subject: &Subject) -> Verdict {
@@ -470,7 +468,7 @@ fn independent(subject: &Subject) -> Verdict {
     drop(one);
     ensure!(other.live(&second.key)?.len() == 1, "closing one instance took what another holds");
     other.release(&second.key)?;
-    provider_holds(subject, 0)
+    other.provider_holds(subject, 0)
 }
 
 fn panics(subject: &Subject) -> Verdict {

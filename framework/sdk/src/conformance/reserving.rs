@@ -23,6 +23,8 @@ pub(super) struct Site {
     pub(super) backend: Backend,
     pub(super) state: StateDir,
     pub(super) capabilities: Capabilities,
+    /// What the provider held before, if its books can be read: what a former case left behind is not this one's.
+    before: Result<usize, String>,
 }
 
 impl Site {
@@ -33,9 +35,9 @@ impl Site {
 
     /// Closes it and opens it again, as when the host restarts.
     pub(super) fn reopen(self, subject: &Subject, number: u32) -> Result<Self, Unmet> {
-        let Site { backend, state, .. } = self;
+        let Site { backend, state, before, .. } = self;
         drop(backend);
-        Self::open_on(subject, number, state)
+        Ok(Site { before, ..Self::open_on(subject, number, state)? })
     }
 
     fn open_on(subject: &Subject, number: u32, state: StateDir) -> Result<Self, Unmet> {
@@ -43,7 +45,7 @@ impl Site {
         let open = |config: &Value| Backend::open(plugin, config, state.path());
         let backend = opened(subject, number, &open)?;
         let capabilities = backend.capabilities()?;
-        Ok(Site { backend, state, capabilities })
+        Ok(Site { backend, state, capabilities, before: subject.surroundings.held() })
     }
 
     /// Reserves, as far as it goes without the window's beginning: submitted, and committed if that is a second
@@ -62,6 +64,19 @@ impl Site {
         Ok(observed)
     }
 
+    /// That the provider's own books, if they can be read, say that it holds this much more than when the instance
+    /// was opened.
+    pub(super) fn provider_holds(&self, subject: &Subject, count: usize) -> Verdict {
+        if let (Ok(held), Ok(before)) = (subject.surroundings.held(), &self.before) {
+            ensure!(
+                held == before + count,
+                "by its own books the provider holds {held} reservations, not {}",
+                before + count
+            );
+        }
+        Ok(())
+    }
+
     /// Gives back what is held under a key, as the host does: again until it succeeds.
     pub(super) fn release(&self, key: &RequestKey) -> Verdict {
         let since = Instant::now();
@@ -78,7 +93,7 @@ impl Site {
 
     /// What is found under a key that may hold capacity.
     pub(super) fn live(&self, key: &RequestKey) -> Result<Vec<Observed>, Unmet> {
-        let found: Vec<Observed> = self.wait(Verb::Find, &to_value(key), "find")?;
+        let found: Vec<Observed> = self.look(Verb::Find, &to_value(key))?;
         let wrong = found.iter().find(|observed| observed.key != *key);
         ensure_unmet(wrong.is_none(), || format!("find of {key} answers with another key"))?;
         Ok(found.into_iter().filter(|observed| observed.state.may_hold_capacity()).collect())
@@ -92,11 +107,24 @@ impl Site {
 
     /// The keys of what is listed for `owner` that may hold capacity, in order.
     pub(super) fn listed(&self, owner: &str) -> Result<Vec<RequestKey>, Unmet> {
-        let listed: Vec<Observed> = self.wait(Verb::ListOwned, &owner.into(), "list_owned")?;
+        let listed: Vec<Observed> = self.look(Verb::ListOwned, &owner.into())?;
         let live = listed.into_iter().filter(|observed| observed.state.may_hold_capacity());
         let mut keys: Vec<_> = live.map(|observed| observed.key).collect();
         keys.sort();
         Ok(keys)
+    }
+
+    /// Looks something up, as the host does: again while nobody can say.
+    fn look<T: serde::de::DeserializeOwned>(&self, verb: Verb, document: &Value) -> Result<T, Unmet> {
+        let since = Instant::now();
+        loop {
+            match self.wait_for(verb, document, LONG) {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(failure)) if is_passing(&failure) && since.elapsed() < PATIENCE => {}
+                Some(Err(failure)) => return Err(Unmet::Failed(format!("{verb}: {}", said(&failure)))),
+                None => return Err(Unmet::Failed(format!("{verb} has not returned for {LONG:?}"))),
+            }
+        }
     }
 
     /// Carries out a verb, which must succeed.
@@ -123,6 +151,11 @@ impl Site {
     }
 }
 
+/// Whether a look-up that failed so may succeed a little later.
+fn is_passing(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::Retry | FailureKind::Unavailable)
+}
+
 /// Whether the host would repeat a cancel that failed so.
 pub(super) fn is_repeatable(failure: &Failure) -> bool {
     use FailureKind::{Refused, Retry, Unavailable, UnknownOutcome};
@@ -146,14 +179,6 @@ pub(super) fn handle_of(observed: &Observed) -> Handle {
 
 pub(super) fn to_value<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).expect("documents of the model are plain JSON")
-}
-
-/// That the provider's own books say that it holds this much, if they can be read.
-pub(super) fn provider_holds(subject: &Subject, count: usize) -> Verdict {
-    if let Ok(held) = subject.surroundings.held() {
-        ensure!(held == count, "by its own books the provider holds {held} reservations, not {count}");
-    }
-    Ok(())
 }
 
 fn ensure_unmet(condition: bool, reason: impl FnOnce() -> String) -> Verdict {
