@@ -106,6 +106,8 @@ const VERBS: [Verb; 13] = [
 /// Parts of a submit's time after which it is dropped.
 const DROPS: u32 = 24;
 const CALLS: u32 = 1000;
+/// So many may keep a disk busy.
+const MANY: Duration = Duration::from_secs(300);
 /// A call that hangs is given up after this, as the host gives one up after `reserve_timeout`.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
@@ -144,7 +146,8 @@ fn capabilities_are_kept(subject: &Subject) -> Verdict {
     let can = &site.capabilities;
     let handle = unknown_handle();
     let key = handle["key"].clone();
-    let pair = json!([handle, subject.surroundings.request(1).map_err(Unmet::Skipped)?]);
+    let plain = json!({ "key": key, "owner": INSTALLATION, "a": "192.0.2.1", "z": "192.0.2.2", "rate": 1 });
+    let pair = json!([handle, subject.surroundings.request(1).map_or(plain, |request| to_value(&request))]);
     for (is_promised, verb, document) in [
         (true, Verb::Cancel, &handle),
         (true, Verb::Find, &key),
@@ -412,32 +415,29 @@ fn thousand_calls(subject: &Subject) -> Verdict {
     let requests = requests?;
     let calls: Vec<_> =
         requests.iter().map(|request| site.backend.start(Verb::Submit, &to_value(request))).collect();
-    let mut granted = 0;
     for (call, request) in calls.into_iter().zip(&requests) {
-        match site.backend.finish_within::<Observed>(call, LONG) {
+        match site.backend.finish_within::<Observed>(call, MANY) {
             Some(Ok(observed)) => {
                 ensure!(observed.key == request.key, "{} is answered with {}", request.key, observed.key);
-                granted += 1;
             }
             Some(Err(failure)) => {
-                ensure!(is_repeatable(&failure), "one of {CALLS} submits: {}", said(&failure))
+                ensure!(is_repeatable(&failure), "one of {CALLS} submits: {}", said(&failure));
             }
-            None => fail!("one of {CALLS} submits has not returned for {LONG:?}"),
+            None => fail!("one of {CALLS} submits has not returned for {MANY:?}"),
         }
     }
-    ensure!(granted > 0, "none of {CALLS} submits at once was granted");
     let cancel = |key: &RequestKey| Handle { key: key.clone(), native_id: None };
     let calls: Vec<_> = requests
         .iter()
         .map(|request| site.backend.start(Verb::Cancel, &to_value(&cancel(&request.key))))
         .collect();
     for (call, request) in calls.into_iter().zip(&requests) {
-        if !matches!(site.backend.finish_within::<()>(call, LONG), Some(Ok(()))) {
+        if !matches!(site.backend.finish_within::<()>(call, MANY), Some(Ok(()))) {
             site.release(&request.key)?;
         }
         site.must_be_gone(&request.key)?;
     }
-    site.provider_holds(subject, 0)
+    goes_on(subject, &site)
 }
 
 /// For those that take one request at a time: questions about one that is held.
