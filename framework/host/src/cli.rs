@@ -2,6 +2,7 @@
 
 mod booking;
 mod moment;
+mod plugins;
 mod render;
 
 use std::path::{Path, PathBuf};
@@ -83,6 +84,9 @@ enum Command {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Look at plugins: what is installed, what one says of itself, whether it keeps its contract
+    #[command(subcommand)]
+    Plugins(plugins::Plugins),
     /// Make a node's key: write the private half to a new file, print the public half
     Keygen {
         /// The new file
@@ -149,6 +153,7 @@ impl Command {
                 ask.show(&request, |_| "cancelled\n".to_owned())
             }
             Command::Events { ask, follow } => ask.events(follow),
+            Command::Plugins(plugins) => plugins.run(),
             Command::Keygen { file } => {
                 let keys = KeyPair::generate();
                 keys.save(&file)?;

@@ -12,6 +12,8 @@ mod adapt;
 mod batch;
 mod capture;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod export;
 mod host;
 mod infer;

@@ -13,6 +13,7 @@ const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_521;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The interface's name, at most 15 bytes.
+    #[schemars(example = &"tap0")]
     pub interface: String,
     /// What the interface is; by default a TAP.
     #[serde(default)]

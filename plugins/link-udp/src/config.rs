@@ -32,6 +32,7 @@ const MAX_SOCKET_BUFFER: u32 = i32::MAX as u32 / 2;
 pub struct Config {
     /// The underlay address and port of this endpoint, such as `198.51.100.10:4789` or `[2001:db8::1]:4789`.
     /// One address, not all of them: far nodes admit this node by it. Port 0 takes a free one.
+    #[schemars(example = &"127.0.0.1:0")]
     pub bind: SocketAddr,
     /// The wire format.
     #[serde(default)]

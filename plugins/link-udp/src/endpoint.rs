@@ -89,7 +89,8 @@ impl Endpoint {
     pub(crate) fn recv(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
         let mut incoming = Incoming::new(self.policy);
         self.wire.begin(Instant::now());
-        let mut calls_left = CALLS;
+        // Without slots what waits is left in the socket, which polls readable for as long.
+        let mut calls_left = if batch.is_empty() { 0 } else { CALLS };
         while self.read_inbox(batch, &mut incoming) && calls_left > 0 && incoming.bytes < HOT_BYTES {
             let limit = self.limit;
             match self.inbox.receive(self.fd.as_fd(), limit) {

@@ -21,7 +21,7 @@ pub struct Config {
     /// The underlay address of this endpoint (IPv4), with a port other than 4789 if wanted, such as
     /// `198.51.100.10` or `198.51.100.10:4790`. All far nodes use the same port.
     #[serde(deserialize_with = "address")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", example = &"127.0.0.1")]
     pub bind: SocketAddrV4,
     /// The VXLAN network identifier, 0 to 16777215; frames with another one are dropped.
     #[serde(default = "default_vni")]

@@ -58,7 +58,7 @@ fn a_reservation_is_made_bound_resized_unbound_and_given_back() {
 
 #[test]
 fn capabilities_tell_the_lead_what_gara_is() {
-    let can = Fake::start().open().capabilities();
+    let can = Fake::start().open().capabilities().unwrap();
     assert!(can.advance && can.modify && can.list && can.find && can.events);
     assert!(!can.two_phase && !can.fused_activation && !can.serial);
     assert_eq!((can.granularity, can.fixed_rate), (BitsPerSecond(1000), None));

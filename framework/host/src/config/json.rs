@@ -1,7 +1,16 @@
 //! A plugin's own keys as JSON: what crosses the plugin boundary.
 
 use serde_json::{Map, Number, Value};
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
+
+/// The keys of one plugin's table, from a file that holds nothing else, as JSON.
+///
+/// # Errors
+/// In one line, why the text cannot be read.
+pub(crate) fn plugin_settings(text: &str) -> Result<Value, String> {
+    let table = DeTable::parse(text).map_err(|error| error.to_string().trim().replace('\n', " "))?;
+    of(&DeValue::Table(table.into_inner()))
+}
 
 /// The value as JSON; dates and times become text.
 ///

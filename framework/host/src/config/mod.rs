@@ -21,6 +21,7 @@ mod workers;
 
 pub use diff::{Change, diff};
 pub use error::{ConfigError, ConfigErrors, Location};
+pub(crate) use json::plugin_settings;
 pub(crate) use suggest::did_you_mean;
 pub use types::{
     Admitted, Config, InferConfig, Instance, LeadConfig, LinkConfig, NodeConfig, Pin, ProxyConfig,

@@ -90,6 +90,15 @@ fn check_directory(directory: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// The SHA-256 digest of the file at `path` in hexadecimal, as a configuration pins it, after the checks of place
+/// and owner that loading makes.
+///
+/// # Errors
+/// If the file cannot be trusted or read.
+pub fn sha256(path: &Path) -> Result<String, LoadError> {
+    Ok(hexadecimal(&digest(&CheckedFile::open(path)?.bytes()?)))
+}
+
 /// The SHA-256 digest of `bytes`.
 pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()

@@ -48,8 +48,11 @@ impl Metadata {
         self.kinds.split_whitespace().filter_map(|kind| kind.parse().ok())
     }
 
-    /// Whether this host can run it as `wanted`.
-    pub(super) fn check(&self, wanted: PluginKind) -> Result<(), LoadError> {
+    /// Whether this host can run it as `wanted`, as far as that can be said without loading it.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn check(&self, wanted: PluginKind) -> Result<(), LoadError> {
         let plugin = self.name.clone();
         if !self.kinds().any(|kind| kind == wanted) {
             let kinds = self.kinds().map(PluginKind::name).collect::<Vec<_>>().join(", ");

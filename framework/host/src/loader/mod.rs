@@ -13,5 +13,6 @@ mod registry;
 mod resolve;
 
 pub use error::LoadError;
+pub use file::sha256;
 pub use metadata::Metadata;
 pub use registry::{Plugin, PluginState, PluginStatus, Registry, StartError};

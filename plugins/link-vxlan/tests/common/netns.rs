@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 
 /// A network namespace that is removed when this is dropped.
 pub(crate) struct Netns {
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Netns {

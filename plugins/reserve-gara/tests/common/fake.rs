@@ -49,6 +49,8 @@ pub(crate) struct World {
     handles: u64,
     /// The server's clock is ahead by this.
     pub(crate) skew_ms: u64,
+    /// It takes requests, and neither does nor answers anything.
+    pub(crate) hangs: bool,
     watchers: Vec<mpsc::UnboundedSender<Vec<u8>>>,
     connections: Vec<JoinHandle<()>>,
 }
@@ -311,6 +313,9 @@ async fn serve(tls: &TlsAcceptor, tcp: TcpStream, shared: &Shared) {
 fn handle_line(line: &str, me: &mpsc::UnboundedSender<Vec<u8>>, shared: &Shared) -> bool {
     let Request { id, operation } = serde_json::from_str(line).unwrap();
     let mut world = shared.0.lock().unwrap();
+    if world.hangs {
+        return true;
+    }
     let mischief = world.mischief.get_mut(name_of(&operation)).and_then(VecDeque::pop_front);
     world.asked.push(operation.clone());
     let goes_on = match mischief {

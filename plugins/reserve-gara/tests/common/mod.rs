@@ -1,103 +1,31 @@
-//! A small host around the plugin's tables.
-#![allow(unsafe_code, reason = "the tables are C functions; this is their caller")]
+//! An instance of the plugin as tests use it, and a server for it.
 
 pub(crate) mod certificates;
 pub(crate) mod fake;
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::ops::Deref;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
-use vreserve_sdk::abi::export::PrefixTypeTrait;
-use vreserve_sdk::abi::{
-    FfiFuture, HostContext, HostTable, Identity, PluginFailure, Pool, Queue, RResult, RStr, RString,
-    RawReserve,
-};
-use vreserve_sdk::model::{Capabilities, Changes, Observed, Request, RequestKey};
-use vreserve_sdk::serde::de::DeserializeOwned;
-use vreserve_sdk::shim::failure_in;
+use vreserve_sdk::conformance;
+use vreserve_sdk::model::{Observed, Request, RequestKey};
 use vreserve_sdk::{Failure, Handle, Verb};
 
-static STATE_DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// An open instance, with keys for requests and handles.
+pub(crate) struct Backend(conformance::Backend);
 
-extern "C" fn log(_: usize, level: u8, target: RStr<'_>, line: RStr<'_>) {
-    eprintln!("{level} {target}: {line}");
-}
+impl Deref for Backend {
+    type Target = conformance::Backend;
 
-extern "C" fn max_level(_: usize) -> u8 {
-    4
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
-
-extern "C" fn counter(_: usize, _: RStr<'_>, _: RStr<'_>) -> &'static AtomicU64 {
-    Box::leak(Box::default())
-}
-
-extern "C" fn state_dir(context: usize) -> RString {
-    STATE_DIRS.lock().unwrap()[context].display().to_string().into()
-}
-
-extern "C" fn pool(_: usize) -> Pool {
-    Pool::NONE
-}
-extern "C" fn queue(_: usize) -> Queue {
-    Queue::ONLY
-}
-extern "C" fn identity(_: usize) -> Identity {
-    Identity::NONE
-}
-
-/// An open instance.
-pub(crate) struct Backend {
-    raw: RawReserve,
-    runtime: Runtime,
-}
-
-/// A call that is under way.
-pub(crate) type Call = FfiFuture<RResult<RString, PluginFailure>>;
 
 impl Backend {
     /// An instance with a configuration and a state directory.
     pub(crate) fn open(config: &Value, state: &Path) -> Result<Self, Failure> {
-        let context = {
-            let mut dirs = STATE_DIRS.lock().unwrap();
-            dirs.push(state.to_owned());
-            dirs.len() - 1
-        };
-        let table =
-            HostTable { log, max_level, counter, state_dir, pool, queue, identity }.leak_into_prefix();
-        let open = vreserve_reserve_gara::plugin().open_reserve();
-        match open(HostContext { table, context }, config.to_string().as_str().into()).into_result() {
-            Ok(raw) => Ok(Self { raw, runtime: Runtime::new().unwrap() }),
-            Err(failure) => Err(failure_in(&failure)),
-        }
-    }
-
-    pub(crate) fn start(&self, verb: Verb, document: &Value) -> Call {
-        // SAFETY: the instance is open.
-        unsafe {
-            (self.raw.table.call())(
-                self.raw.instance,
-                verb.name().into(),
-                document.to_string().as_str().into(),
-            )
-        }
-    }
-
-    pub(crate) fn finish<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
-        let document = self.runtime.block_on(call).into_result().map_err(|failure| failure_in(&failure))?;
-        Ok(serde_json::from_str(document.as_str()).unwrap())
-    }
-
-    pub(crate) fn call<T: DeserializeOwned>(&self, verb: Verb, document: &Value) -> Result<T, Failure> {
-        self.finish(self.start(verb, document))
-    }
-
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        // SAFETY: the instance is open.
-        let document = unsafe { (self.raw.table.capabilities())(self.raw.instance) };
-        serde_json::from_str(document.as_str()).unwrap()
+        conformance::Backend::open(vreserve_reserve_gara::plugin(), config, state).map(Backend)
     }
 
     pub(crate) fn submit(&self, key: &str) -> Result<Observed, Failure> {
@@ -118,21 +46,6 @@ impl Backend {
 
     pub(crate) fn query(&self, handle: &Value) -> Result<Option<Observed>, Failure> {
         self.call(Verb::Query, handle)
-    }
-
-    pub(crate) fn health(&self) -> Result<(), Failure> {
-        self.call(Verb::Health, &Value::Null)
-    }
-
-    pub(crate) fn events(&self, since: u64) -> Result<Changes, Failure> {
-        self.call(Verb::Events, &json!(since))
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        // SAFETY: called once, last.
-        unsafe { (self.raw.table.close())(self.raw.instance) }
     }
 }
 

@@ -1,54 +1,17 @@
-//! A small host around the plugin's tables, and fake clients to put under it.
+//! An instance of the plugin as tests use it, and fake clients to put under it.
 #![allow(dead_code, reason = "each test uses its part")]
-#![allow(unsafe_code, reason = "the tables are C functions; this is their caller")]
 
 use std::fs;
 use std::io::Write;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
-use vreserve_sdk::abi::export::PrefixTypeTrait;
-use vreserve_sdk::abi::{
-    FfiFuture, HostContext, HostTable, Identity, PluginFailure, Pool, Queue, RResult, RStr, RString,
-    RawReserve,
-};
+use vreserve_sdk::conformance;
 use vreserve_sdk::model::{Capabilities, Observed, Request, RequestKey};
-use vreserve_sdk::serde::de::DeserializeOwned;
-use vreserve_sdk::shim::failure_in;
 use vreserve_sdk::{Failure, Handle, Verb};
-
-static STATE_DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-extern "C" fn log(_: usize, level: u8, target: RStr<'_>, line: RStr<'_>) {
-    eprintln!("{level} {target}: {line}");
-}
-
-extern "C" fn max_level(_: usize) -> u8 {
-    4
-}
-
-extern "C" fn counter(_: usize, _: RStr<'_>, _: RStr<'_>) -> &'static AtomicU64 {
-    Box::leak(Box::default())
-}
-
-extern "C" fn state_dir(context: usize) -> RString {
-    STATE_DIRS.lock().unwrap()[context].display().to_string().into()
-}
-
-extern "C" fn pool(_: usize) -> Pool {
-    Pool::NONE
-}
-extern "C" fn queue(_: usize) -> Queue {
-    Queue::ONLY
-}
-extern "C" fn identity(_: usize) -> Identity {
-    Identity::NONE
-}
 
 /// A directory with a fake client in it, and the state of one instance.
 pub(crate) struct Site {
@@ -104,52 +67,25 @@ impl Site {
     pub(crate) fn try_open(&self, keys: Value) -> Result<Backend, Failure> {
         let mut config = json!({ "client": self.path("oclient"), "timeout": 20 });
         config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let context = {
-            let mut dirs = STATE_DIRS.lock().unwrap();
-            dirs.push(self.path("state"));
-            dirs.len() - 1
-        };
-        let table =
-            HostTable { log, max_level, counter, state_dir, pool, queue, identity }.leak_into_prefix();
-        let open = vreserve_reserve_odin::plugin().open_reserve();
-        match open(HostContext { table, context }, config.to_string().as_str().into()).into_result() {
-            Ok(raw) => Ok(Backend { raw, runtime: Runtime::new().unwrap() }),
-            Err(failure) => Err(failure_in(&failure)),
-        }
+        let plugin = vreserve_reserve_odin::plugin();
+        conformance::Backend::open(plugin, &config, &self.path("state")).map(Backend)
     }
 }
 
-/// An open instance.
-pub(crate) struct Backend {
-    raw: RawReserve,
-    runtime: Runtime,
-}
+/// An open instance, with keys for requests and handles.
+pub(crate) struct Backend(conformance::Backend);
 
-/// A call that is under way.
-pub(crate) type Call = FfiFuture<RResult<RString, PluginFailure>>;
+impl Deref for Backend {
+    type Target = conformance::Backend;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 impl Backend {
-    pub(crate) fn start(&self, verb: Verb, document: &Value) -> Call {
-        // SAFETY: the instance is open.
-        unsafe {
-            (self.raw.table.call())(
-                self.raw.instance,
-                verb.name().into(),
-                document.to_string().as_str().into(),
-            )
-        }
-    }
-
-    pub(crate) fn call<T: DeserializeOwned>(&self, verb: Verb, document: &Value) -> Result<T, Failure> {
-        let answer = self.runtime.block_on(self.start(verb, document));
-        let document = answer.into_result().map_err(|failure| failure_in(&failure))?;
-        Ok(serde_json::from_str(document.as_str()).unwrap())
-    }
-
     pub(crate) fn capabilities(&self) -> Capabilities {
-        // SAFETY: the instance is open.
-        let document = unsafe { (self.raw.table.capabilities())(self.raw.instance) };
-        serde_json::from_str(document.as_str()).unwrap()
+        self.0.capabilities().unwrap()
     }
 
     pub(crate) fn submit(&self, key: &str, a: &str, z: &str) -> Result<Observed, Failure> {
@@ -162,13 +98,6 @@ impl Backend {
 
     pub(crate) fn find(&self, key: &str) -> Vec<Observed> {
         self.call(Verb::Find, &json!(key)).unwrap()
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        // SAFETY: called once, last.
-        unsafe { (self.raw.table.close())(self.raw.instance) }
     }
 }
 
