@@ -8,7 +8,7 @@ use std::process::Command;
 use vreserve_testbed::{GuestInterface, Host, LabSpec, Role};
 
 use crate::binaries::{directory, program};
-use crate::setup::{Format, Setup};
+use crate::setup::{Client, Format, Setup};
 
 /// The port that the proxy listens on for nodes.
 pub(crate) const CONTROL_PORT: u16 = 7654;
@@ -135,7 +135,9 @@ impl Site<'_> {
 
     fn lead(&self) -> String {
         let mut text = format!("[adapt.vadapt]\nuse = \"adapt-vadapt\"\n{}\n", self.setup.adapt);
-        if let Some(client) = self.client {
+        if let (Client::Program(_), Some(program)) = (&self.setup.client, self.client) {
+            text += &self.exec(program);
+        } else if let Some(client) = self.client {
             let scale = self.setup.time_scale;
             let _ = writeln!(
                 text,
@@ -148,6 +150,21 @@ impl Site<'_> {
             );
         }
         text + &self.setup.lead
+    }
+
+    /// `reserve-exec` with a program that takes the options of `lightpath.py`.
+    fn exec(&self, path: &Path) -> String {
+        let (oclient, server, scale) = (program("oclient"), program("odin-server"), self.setup.time_scale);
+        format!(
+            "[reserve.omninet]\nuse = \"reserve-exec\"\nnetwork = \"omninet\"\nprogram = {path:?}\n{}\
+             [reserve.omninet.options]\nclient = [{oclient:?}]\nserver = {odin:?}\n\
+             list = [{server:?}, \"--list\", \"--socket\", {odin:?}]\n\
+             setup_time = \"{}ms\"\nteardown_time = \"{}ms\"\n",
+            self.setup.reserve,
+            (17_500.0 * scale).round(),
+            (12_000.0 * scale).round(),
+            odin = self.odin,
+        )
     }
 
     fn link(&self, name: &str, address: &str, network: Option<&str>, port: u16) -> String {

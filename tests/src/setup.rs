@@ -12,6 +12,9 @@ pub enum Client {
     File(PathBuf),
     /// A shell script of these lines; its arguments are the client's.
     Script(String),
+    /// `reserve-exec` with this program's text; its options are those of its example `lightpath.py`, so that it
+    /// drives the lab's own `oclient`.
+    Program(&'static str),
     /// No reservation backend at all.
     None,
 }

@@ -23,7 +23,7 @@ use crate::setup::{Client, Setup};
 use crate::wait;
 use reach::exec;
 
-const PLUGINS: [&str; 8] = [
+const PLUGINS: [&str; 9] = [
     "capture-iouring",
     "capture-pcap",
     "link-tcp",
@@ -32,6 +32,7 @@ const PLUGINS: [&str; 8] = [
     "infer-vttif",
     "adapt-vadapt",
     "reserve-odin",
+    "reserve-exec",
 ];
 /// Starting, joining and the first answered probes take well under two seconds on an idle machine.
 const READY: Duration = Duration::from_secs(20);
@@ -227,7 +228,8 @@ fn write_configs(lab: &Lab, dir: &Path, setup: &Setup) -> BTreeMap<String, PathB
     let client = match &setup.client {
         Client::Odin => Some(program("oclient")),
         Client::File(file) => Some(file.clone()),
-        Client::Script(script) => Some(write_script(dir, script)),
+        Client::Script(script) => Some(write_script(dir, &format!("#!/bin/sh\n{script}\n"))),
+        Client::Program(text) => Some(write_script(dir, text)),
         Client::None => None,
     };
     let odin = odin_socket(dir);
@@ -235,9 +237,9 @@ fn write_configs(lab: &Lab, dir: &Path, setup: &Setup) -> BTreeMap<String, PathB
     hosts.iter().map(|host| (host.name.clone(), site.write(host))).collect()
 }
 
-fn write_script(dir: &Path, lines: &str) -> PathBuf {
+fn write_script(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("client");
-    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).expect("the world's directory can be written");
+    fs::write(&path, text).expect("the world's directory can be written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("our own file");
     path
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::{packages, run};
 
 /// What is built, by package; a plugin's shared object is named after its package.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 12] = [
     "vreserve",
     "vreserve-testbed",
     "vreserve-capture-iouring",
@@ -23,6 +23,7 @@ const PACKAGES: [&str; 11] = [
     "vreserve-adapt-vadapt",
     "vreserve-reserve-odin",
     "vreserve-reserve-gara",
+    "vreserve-reserve-exec",
 ];
 
 /// How much the compiler optimises.

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use crate::run;
 
 /// A program and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("bridge", "iproute2"),
@@ -20,6 +20,7 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("valgrind", "valgrind"),
+    ("python3", "python3"),
 ];
 
 /// A header that the build needs, and the Debian package that has it with its library.
@@ -152,7 +153,7 @@ mod tests {
         let has_only_tcpdump = |program: &str| program == "tcpdump";
         assert_eq!(
             missing(&PROGRAMS, &has_only_tcpdump),
-            ["iproute2", "nftables", "iperf3", "ethtool", "iputils-ping", "valgrind"]
+            ["iproute2", "nftables", "iperf3", "ethtool", "iputils-ping", "valgrind", "python3"]
         );
     }
 }

@@ -5,12 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::BitsPerSecond;
 
 /// The idempotency key of one reservation generation: chosen by the host, unique for ever.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RequestKey(pub String);
 
@@ -62,7 +63,7 @@ pub struct Capabilities {
 
 /// The datagrams that a reservation is for, where a provider tells flows apart: those of one link between
 /// the two endpoint addresses of a [`Request`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flow {
     /// `udp` or `tcp`.
     pub protocol: String,
@@ -100,7 +101,7 @@ pub struct Request {
 }
 
 /// The state of one reservation (the transition table is in `vreserve-core`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReservationState {
     /// Wanted and recorded, nothing asked yet.
@@ -181,7 +182,7 @@ impl FromStr for ReservationState {
 }
 
 /// What the provider knows of the data plane of a reservation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataPlane {
     /// It says frames pass.
@@ -194,7 +195,7 @@ pub enum DataPlane {
 }
 
 /// Changes that a backend tells of by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changes {
     /// What to ask with next time, to get what came after these.
     pub next: u64,
@@ -206,7 +207,7 @@ pub struct Changes {
 }
 
 /// What a backend reports of one reservation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed {
     /// The key it was requested under.
     pub key: RequestKey,
