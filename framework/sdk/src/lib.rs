@@ -10,6 +10,7 @@
 
 mod adapt;
 mod batch;
+mod blocking;
 mod capture;
 mod config;
 #[cfg(feature = "conformance")]
@@ -26,6 +27,7 @@ pub mod shim;
 
 pub use adapt::Adapt;
 pub use batch::{Batch, FrameSlot, Refusal};
+pub use blocking::{Blocking, BlockingReserve};
 pub use capture::{Capture, InterfaceInfo};
 pub use host::{Counter, Host};
 pub use infer::Infer;

@@ -164,7 +164,7 @@ pub trait Reserve: Sized + Send + Sync + 'static {
     }
 }
 
-fn unsupported(verb: &str) -> Failure {
+pub(crate) fn unsupported(verb: &str) -> Failure {
     Failure::unsupported(format!("this backend has no {verb}"))
 }
 
