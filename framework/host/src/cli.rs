@@ -84,7 +84,7 @@ enum Command {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Look at plugins: what is installed, what one says of itself, whether it keeps its contract
+    /// Look at plugins: what is installed, what one says of itself, whether it keeps its contract; pin them, begin one
     #[command(subcommand)]
     Plugins(plugins::Plugins),
     /// Make a node's key: write the private half to a new file, print the public half

@@ -1,12 +1,16 @@
 //! `vreserve plugins`: what is installed (`list`, which runs nothing of a plugin), what one says of itself
-//! (`inspect`), and whether it keeps its contract (`verify`). The last two load the plugin in a child process
-//! (`probe`), so that one that crashes ends nothing else.
+//! (`inspect`, `sample-config`), and whether it keeps its contract (`verify`). The last three load the plugin in a
+//! child process (`probe`), so that one that crashes ends nothing else. `pin` writes digests into a
+//! configuration, `new` a crate to begin with.
 
 mod child;
 mod inspect;
 mod list;
 mod message;
+mod new;
+mod pin;
 mod probe;
+mod sample;
 mod verify;
 
 use std::process::ExitCode;
@@ -21,6 +25,12 @@ pub(super) enum Plugins {
     Inspect(inspect::Inspect),
     /// Run the conformance kits of a plugin's kinds in a child process
     Verify(verify::Verify),
+    /// Write the digests of the plugins in use into a configuration
+    Pin(pin::Pin),
+    /// Write a plugin crate to begin with
+    New(new::New),
+    /// Print a plugin's keys as a commented table
+    SampleConfig(sample::SampleConfig),
     /// What `inspect` and `verify` run as their child
     #[command(hide = true)]
     Probe(probe::Probe),
@@ -32,6 +42,9 @@ impl Plugins {
             Plugins::List(list) => list.run(),
             Plugins::Inspect(inspect) => inspect.run(),
             Plugins::Verify(verify) => verify.run(),
+            Plugins::Pin(pin) => pin.run(),
+            Plugins::New(new) => new.run(),
+            Plugins::SampleConfig(sample) => sample.run(),
             Plugins::Probe(probe) => probe.run(),
         }
     }

@@ -105,6 +105,6 @@ pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// A digest in hexadecimal.
-pub(super) fn hexadecimal(digest: &[u8; 32]) -> String {
+pub fn hexadecimal(digest: &[u8; 32]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

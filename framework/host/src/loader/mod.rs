@@ -9,10 +9,12 @@ mod error;
 mod file;
 mod library;
 mod metadata;
+mod pin;
 mod registry;
 mod resolve;
 
 pub use error::LoadError;
-pub use file::sha256;
+pub use file::{hexadecimal, sha256};
 pub use metadata::Metadata;
+pub use pin::digest_of;
 pub use registry::{Plugin, PluginState, PluginStatus, Registry, StartError};

@@ -293,7 +293,7 @@ impl Registry {
 }
 
 /// Reads the file's metadata and makes every check that can be made before it is loaded.
-fn check(file: &CheckedFile, instance: &Instance) -> Result<(Metadata, [u8; 32]), LoadError> {
+pub(super) fn check(file: &CheckedFile, instance: &Instance) -> Result<(Metadata, [u8; 32]), LoadError> {
     let bytes = file.bytes()?;
     let mut found = metadata::read(&file.path, &bytes)?;
     let named = found.iter().position(|metadata| metadata.name == instance.plugin);

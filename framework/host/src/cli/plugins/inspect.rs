@@ -1,6 +1,6 @@
 //! `vreserve plugins inspect`: what a plugin says of itself once it is loaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -22,23 +22,28 @@ pub(in crate::cli) struct Inspect {
 
 impl Inspect {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let mut probing = Probing::start(["--inspect".into(), self.file.clone().into_os_string()])?;
-        let mut found = Vec::new();
-        loop {
-            match probing.next()? {
-                Next::Said(Message::Inspected(inspection)) => found.push(*inspection),
-                Next::Said(Message::Finished) => break,
-                Next::Said(Message::Refused(reason)) => bail!("{reason}"),
-                Next::Said(_) => {}
-                Next::Ended(how) => bail!("{}: loading it: {how}", self.file.display()),
-            }
-        }
+        let found = inspections(&self.file)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&found)?);
         } else {
             found.iter().for_each(|inspection| print!("{}", text(inspection)));
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What the plugins in a file say of themselves, to a child process.
+pub(super) fn inspections(file: &Path) -> anyhow::Result<Vec<Inspection>> {
+    let mut probing = Probing::start(["--inspect".into(), file.as_os_str().to_owned()])?;
+    let mut found = Vec::new();
+    loop {
+        match probing.next()? {
+            Next::Said(Message::Inspected(inspection)) => found.push(*inspection),
+            Next::Said(Message::Finished) => return Ok(found),
+            Next::Said(Message::Refused(reason)) => bail!("{reason}"),
+            Next::Said(_) => {}
+            Next::Ended(how) => bail!("{}: loading it: {how}", file.display()),
+        }
     }
 }
 
