@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -IS
 """Lightpaths from ODIN for reserve-exec, by its client `oclient`: how to wrap a client that remembers nothing.
 
 ODIN names a path once and knows nothing of our keys. So the intent is on disk before the client runs, the path's

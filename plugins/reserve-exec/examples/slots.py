@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -IS
 """A small reservation system for reserve-exec: capacity between pairs of endpoints, now and in advance.
 
 It keeps its reservations in one file, changed under a lock and replaced as a whole, so that a process that is
@@ -9,6 +9,7 @@ Options (the table `options` of the instance):
     capacity    bits per second between any two endpoints (1,000,000,000)
     two_phase   SUBMIT only holds, COMMIT or ABORT follows (false)
     hold        seconds that a hold lives without a commit (60)
+    directory   where the file is (the instance's state directory)
 
 Protocol: README.md of the plugin reserve-exec. Python's standard library only.
 """
@@ -296,7 +297,7 @@ VERBS = {
 
 def answer(verb, question):
     options = {"capacity": 1_000_000_000, "two_phase": False, "hold": 60, **question["options"]}
-    directory = os.environ["VRESERVE_STATE_DIR"]
+    directory = options.get("directory", os.environ["VRESERVE_STATE_DIR"])
     if verb == "VERSION":
         return version(question, options)
     if verb == "EVENTS":
