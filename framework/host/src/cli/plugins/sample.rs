@@ -78,7 +78,8 @@ fn table(found: &Inspection, kind: &str, schema: &Value) -> String {
         let described = property["description"].as_str().or(kind["description"].as_str());
         let what = what(schema, property);
         comment(&mut text, &[described.unwrap_or_default(), &format!("({what})")].join(" "));
-        let default = property.get("default").filter(|default| !default.is_null());
+        let example = [property, &kind].into_iter().find_map(|of| of["examples"].get(0));
+        let default = property.get("default").filter(|default| !default.is_null()).or(example);
         let shown = default.and_then(toml_of).unwrap_or_else(|| placeholder(&kind));
         let mark = if is_required(key) { "" } else { "# " };
         let _ = writeln!(text, "{mark}{} = {shown}", quoted(key));
@@ -191,7 +192,7 @@ mod tests {
     fn what_must_be_there_is_a_key_and_the_rest_a_comment_with_its_default() {
         let schema = json!({
             "properties": {
-                "bind": { "description": "The address.", "type": "string" },
+                "bind": { "description": "The address.", "type": "string", "examples": ["[::]:1"] },
                 "flags": { "type": "array", "items": { "type": "string" }, "default": ["-q"] },
                 "rate": { "$ref": "#/definitions/Rate", "default": 1_000_000 },
                 "window": { "anyOf": [{ "$ref": "#/definitions/Window" }, { "type": "null" }] },
@@ -214,7 +215,7 @@ mod tests {
         };
         let text = table(&found, "reserve", &schema);
         let expected = "# reserve-mine 1.2.3: Mine.\n[reserve.mine]\nuse = \"reserve-mine\"\nnetwork = \"\"\n\n\
-                        # The address. (text)\nbind = \"\"\n\n# (array of text)\n# flags = [\"-q\"]\n\n\
+                        # The address. (text)\nbind = \"[::]:1\"\n\n# (array of text)\n# flags = [\"-q\"]\n\n\
                         # Bits per second. (integer or text)\n# rate = 1000000\n\n\
                         # A time. (integer, at least 1)\n# window = 0\n";
         assert_eq!(text, expected);
