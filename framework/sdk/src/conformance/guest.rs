@@ -7,11 +7,14 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, sendto, setsockopt,
+    socket, sockopt,
 };
 
 use super::frames::number_of;
 
+/// Of what the guest is given and has not taken.
+const BUFFER: usize = 32 << 20;
 /// `PACKET_OUTGOING`: what the guest itself sent.
 const OUTGOING: u8 = 4;
 
@@ -50,6 +53,13 @@ impl PacketGuest {
             .ok_or_else(|| format!("there is no Ethernet interface {interface} here"))?;
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)
+            .and_then(|socket| {
+                bind(socket.as_raw_fd(), &address)?;
+                // A batch of the largest frames, whatever the system's default is. Without the right to that, small ones.
+                setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)
+                    .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &BUFFER))?;
+                Ok(socket)
+            })
             .map_err(|error| format!("a packet socket for interface {interface}: {error}"))?;
         Ok(PacketGuest { socket, address })
     }
