@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use crate::{packages, run};
 
-/// What is built, by package; a plugin's shared object is named after its package.
+/// The package of the system tests.
+const SYSTEM_TESTS: &str = "vreserve-tests";
+/// What is started, by package; a plugin's shared object is named after its package.
 const PACKAGES: [&str; 12] = [
     "vreserve",
     "vreserve-testbed",
@@ -29,7 +31,8 @@ const PACKAGES: [&str; 12] = [
 /// How much the compiler optimises.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// For tests.
+    /// For tests. Builds all that there is, tests too: what they need besides changes how everything is built, and
+    /// nothing is to be built twice.
     Dev,
     /// For figures.
     Release,
@@ -41,13 +44,19 @@ pub(crate) struct Artifacts {
     programs: BTreeMap<String, PathBuf>,
     /// The plugins' shared objects.
     pub(crate) plugins: Vec<PathBuf>,
+    /// The programs of the system tests, one per file; none in a release build.
+    pub(crate) system_tests: Vec<PathBuf>,
 }
 
 /// One line that cargo prints with `--message-format=json`.
 #[derive(Deserialize)]
 struct Message {
     reason: String,
+    #[serde(default)]
+    package_id: String,
     target: Option<Target>,
+    #[serde(default)]
+    profile: BuiltWith,
     #[serde(default)]
     filenames: Vec<PathBuf>,
     executable: Option<PathBuf>,
@@ -59,6 +68,19 @@ struct Target {
     kind: Vec<String>,
 }
 
+#[derive(Default, Deserialize)]
+struct BuiltWith {
+    /// Whether it is a test.
+    test: bool,
+}
+
+impl Message {
+    /// The name that `path+file:///project/folder#name@version` ends with.
+    fn package(&self) -> Option<&str> {
+        Some(self.package_id.rsplit_once('#')?.1.split_once('@')?.0)
+    }
+}
+
 impl Artifacts {
     /// Builds everything that a demo or a system test starts.
     ///
@@ -67,12 +89,15 @@ impl Artifacts {
     pub(crate) fn build(profile: Profile) -> anyhow::Result<Self> {
         packages::ensure_headers()?;
         let mut arguments = vec!["build", "--message-format=json-render-diagnostics"];
-        if profile == Profile::Release {
-            arguments.push("--release");
+        match profile {
+            Profile::Dev => arguments.extend(["--workspace", "--all-targets"]),
+            Profile::Release => {
+                arguments.push("--release");
+                arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+            }
         }
-        arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
         let name = if profile == Profile::Release { "release" } else { "dev" };
-        println!("$ cargo build of the daemon, the plugins and the testbed, {name} profile");
+        println!("$ cargo build of the daemon, the plugins, the testbed and what tests them, {name} profile");
         let mut command = run::cargo(&arguments);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start cargo build")?;
@@ -104,11 +129,20 @@ impl Artifacts {
     }
 
     fn read(&mut self, line: &str) {
-        let Ok(Message { reason, target: Some(target), filenames, executable }) = serde_json::from_str(line)
-        else {
+        let Ok(message) = serde_json::from_str::<Message>(line) else { return };
+        let is_system_test = message.package() == Some(SYSTEM_TESTS);
+        let is_started = message.package().is_some_and(|package| PACKAGES.contains(&package));
+        let Message { reason, target: Some(target), profile, filenames, executable, .. } = message else {
             return;
         };
         if reason != "compiler-artifact" {
+            return;
+        }
+        if profile.test {
+            self.system_tests.extend(executable.filter(|_| is_system_test));
+            return;
+        }
+        if !is_started {
             return;
         }
         let is_plugin = target.kind.iter().any(|kind| kind == "cdylib");
@@ -116,7 +150,9 @@ impl Artifacts {
         if is_plugin && let Some(file) = filenames.into_iter().find(shared) {
             self.plugins.push(file);
         }
-        if let Some(executable) = executable {
+        if target.kind == ["bin"]
+            && let Some(executable) = executable
+        {
             self.programs.insert(target.name, executable);
         }
     }
@@ -130,10 +166,21 @@ mod tests {
     fn programs_and_plugins_are_found_and_everything_else_is_passed_over() {
         let mut built = Artifacts::default();
         for line in [
-            r#"{"reason":"compiler-artifact","target":{"name":"vreserve","kind":["bin"]},
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///p/framework/host#vreserve@0.1.0",
+                "target":{"name":"vreserve","kind":["bin"]},"profile":{"test":false},
                 "filenames":["/t/vreserve"],"executable":"/t/vreserve"}"#,
-            r#"{"reason":"compiler-artifact","target":{"name":"vreserve_link_udp","kind":["cdylib","rlib"]},
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///p/framework/host#vreserve@0.1.0",
+                "target":{"name":"vreserve","kind":["bin"]},"profile":{"test":true},
+                "filenames":["/t/deps/vreserve-1"],"executable":"/t/deps/vreserve-1"}"#,
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///p/plugins/link-udp#vreserve-link-udp@0.1.0",
+                "target":{"name":"vreserve_link_udp","kind":["cdylib","rlib"]},"profile":{"test":false},
                 "filenames":["/t/l.rlib","/t/l.so"],"executable":null}"#,
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///p/a/fixture#vreserve-fixture@0.1.0",
+                "target":{"name":"vreserve_fixture","kind":["cdylib"]},"profile":{"test":false},
+                "filenames":["/t/f.so"],"executable":null}"#,
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///p/tests#vreserve-tests@0.1.0",
+                "target":{"name":"star","kind":["test"]},"profile":{"test":true},
+                "filenames":["/t/deps/star-1"],"executable":"/t/deps/star-1"}"#,
             r#"{"reason":"compiler-artifact","target":{"name":"derive","kind":["proc-macro"]},
                 "filenames":["/t/derive.so"],"executable":null}"#,
             r#"{"reason":"build-finished","success":true}"#,
@@ -144,6 +191,7 @@ mod tests {
         assert_eq!(built.program("vreserve").unwrap(), Path::new("/t/vreserve"));
         assert_eq!(built.folder().unwrap(), Path::new("/t"));
         assert_eq!(built.plugins, [PathBuf::from("/t/l.so")]);
+        assert_eq!(built.system_tests, [PathBuf::from("/t/deps/star-1")]);
         assert!(built.program("odin-server").is_err());
     }
 }

@@ -1,6 +1,5 @@
 //! `cargo xtask test`: everything that must hold, the cheap before the dear; the first that fails ends it.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -40,9 +39,9 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         }
     }
     record.stage("checks", || Ok(Reported { skipped: check::run_all()?, ..Reported::default() }))?;
-    let mut programs = None;
+    let mut built = Artifacts::default();
     record.stage("build", || {
-        programs = Some(Artifacts::build(Profile::Dev)?.folder()?.to_owned());
+        built = Artifacts::build(Profile::Dev)?;
         Ok(Reported::default())
     })?;
     record.stage("unit tests", unit_tests)?;
@@ -53,8 +52,7 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
     if skip_system {
         record.skip("system tests, demo and campaigns: --skip-system");
     } else {
-        let programs = programs.context("the build has a folder")?;
-        record.stage("system tests", || system_tests(&programs))?;
+        record.stage("system tests", || system_tests(&built))?;
         match packages::lab_ability() {
             Ok(()) => {
                 record.stage("demo", || demo("odin").map(|()| Reported::default()))?;
@@ -101,10 +99,18 @@ fn unit_tests() -> anyhow::Result<Reported> {
     run::run_tests(&mut run::cargo(&["test", "--workspace", "--exclude", "vreserve-tests"]))
 }
 
-/// One at a time: each brings up a lab and measures in it.
-fn system_tests(programs: &PathBuf) -> anyhow::Result<Reported> {
-    let arguments = ["test", "--package", "vreserve-tests", "--", "--test-threads=1", "--nocapture"];
-    run::run_tests(run::cargo(&arguments).env(PROGRAMS_VARIABLE, programs))
+/// One at a time: each brings up a lab and measures in it. Cargo would build everything once more for them alone.
+fn system_tests(built: &Artifacts) -> anyhow::Result<Reported> {
+    ensure!(!built.system_tests.is_empty(), "the build made no system tests");
+    let (programs, folder) = (built.folder()?, run::root().join("tests"));
+    let mut reported = Reported::default();
+    for test in &built.system_tests {
+        let mut command = Command::new(test);
+        command.args(["--test-threads=1", "--nocapture"]);
+        command.current_dir(&folder).env(PROGRAMS_VARIABLE, programs);
+        reported.add(run::run_tests(&mut command)?);
+    }
+    Ok(reported)
 }
 
 /// The demo in a process of its own, and what it wrote. With the build that the system tests had: for another there is
