@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use vreserve::api::{Request, client};
-use vreserve_tests::{Keys, directory, program, wait};
+use vreserve_tests::{Keys, directory, program, reload, wait};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -64,12 +64,8 @@ impl Hub {
         fs::write(self.path("hub.toml"), text).unwrap();
     }
 
-    /// What `vreserve reload` ends with and says, on both outputs.
     fn reload(&self) -> (i32, String) {
-        let mut command = Command::new(program("vreserve"));
-        let output = command.args(["reload", "--config"]).arg(self.path("hub.toml")).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
+        reload(&self.path("hub.toml"))
     }
 
     fn config_status(&self) -> Value {

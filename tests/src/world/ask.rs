@@ -1,7 +1,6 @@
 //! What a scenario asks the daemons, through the control API.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use vreserve::control::lead::{ReservationsView, TopologyView};
 use vreserve_core::lead::{CircuitStatus, Phase};
 
 use super::{READY, World};
-use crate::binaries::program;
+use crate::reload::reload;
 use crate::wait;
 
 impl World {
@@ -84,10 +83,7 @@ impl World {
         let file = self.config(&self.proxy);
         let text = fs::read_to_string(file).expect("the world's own file");
         fs::write(file, edit(text)).expect("the world's directory can be written");
-        let output = Command::new(program("vreserve")).args(["reload", "--config"]).arg(file).output();
-        let output = output.expect("the program is there");
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code().expect("it ends by itself"), String::from_utf8_lossy(&said).into_owned())
+        reload(file)
     }
 
     /// The events of the lead so far.

@@ -6,7 +6,7 @@ use vreserve_abi::{Offload, STATUS_PANICKED};
 
 use super::capturing::Site;
 use super::case::{Case, Subject, Unmet, Verdict, ensure, fail};
-use super::frames::{Frame, SHORTEST, is_whole, number_of, numbered};
+use super::frames::{Frame, SHORTEST, is_whole, nonsense, number_of, numbered};
 use super::linking::drain;
 use super::opened::{PATIENCE, panicking, port};
 use super::pool::MAX_BATCH;
@@ -86,13 +86,8 @@ fn no_call_panics(subject: &Subject) -> Verdict {
     port.describe::<serde_json::Value>()?;
     port.ready_fd();
     port.call_with_nothing()?;
-    let bogus = Offload { kind: 0xee, flags: 0xff, header_len: 9999, segment_size: 1, ..Offload::default() };
-    let beyond = Offload { flags: 1, checksum_start: 9000, checksum_offset: 9000, ..Offload::default() };
-    let cut = Offload { kind: 1, header_len: 54, segment_size: 100, ..Offload::default() };
-    for offload in [Offload::default(), bogus, beyond, cut] {
-        let frames = [0, 1, 13, 14, SHORTEST, 9000, 65_550];
-        let frames = frames.map(|len| Frame { bytes: vec![0xff; len], far: u32::MAX, offload });
-        port.send(&frames)?;
+    for batch in nonsense() {
+        port.send(&batch)?;
     }
     port.recv(1)?;
     port.recv(MAX_BATCH)?;

@@ -29,6 +29,17 @@ pub(super) fn numbered(number: u32, len: usize, far: u32) -> Frame {
     Frame { bytes, far, offload: Offload::default() }
 }
 
+/// Batches of what is no frame, with metadata that are true of nothing.
+pub(super) fn nonsense() -> impl Iterator<Item = [Frame; 7]> {
+    let bogus = Offload { kind: 0xee, flags: 0xff, header_len: 9999, segment_size: 1, ..Offload::default() };
+    let beyond = Offload { flags: 1, checksum_start: 9000, checksum_offset: 9000, ..Offload::default() };
+    let cut = Offload { kind: 1, header_len: 54, segment_size: 100, ..Offload::default() };
+    [Offload::default(), bogus, beyond, cut].into_iter().map(|offload| {
+        let lengths = [0, 1, 13, 14, SHORTEST, 9000, 65_550];
+        lengths.map(|len| Frame { bytes: vec![0xff; len], far: u32::MAX, offload })
+    })
+}
+
 /// The number of a frame of the kit; none for anybody else's.
 pub(super) fn number_of(bytes: &[u8]) -> Option<u32> {
     let number = bytes.get(14..HEADER)?;

@@ -92,21 +92,11 @@ impl Backends {
         backend: Option<Arc<dyn Backend>>,
         held: impl IntoIterator<Item = CircuitId>,
     ) -> Replaced {
-        let former = self.current.remove(network);
-        let former_generation = former.as_ref().map(|open| open.generation);
-        if let Some(former) = former {
-            for circuit in held {
-                self.asked.entry(circuit).or_insert(former.generation);
-            }
-            self.former.insert(former.generation, former.backend);
-        }
-        let open = backend.map(|backend| {
-            self.last += 1;
-            OpenBackend { generation: Generation(self.last), backend }
-        });
+        let former = self.current.remove(network).map(|former| self.retire(former, held));
+        let open = backend.map(|backend| self.number(backend));
         let new = open.as_ref().map(|open| open.generation);
         self.current.extend(open.map(|open| (network.to_owned(), open)));
-        Replaced { former: former_generation, new }
+        Replaced { former, new }
     }
 
     /// A backend that takes no new requests; `held` are the circuits that an earlier run has asked it for.
@@ -115,8 +105,17 @@ impl Backends {
         backend: Arc<dyn Backend>,
         held: impl IntoIterator<Item = CircuitId>,
     ) -> Generation {
+        let open = self.number(backend);
+        self.retire(open, held)
+    }
+
+    fn number(&mut self, backend: Arc<dyn Backend>) -> OpenBackend {
         self.last += 1;
-        let generation = Generation(self.last);
+        OpenBackend { generation: Generation(self.last), backend }
+    }
+
+    fn retire(&mut self, open: OpenBackend, held: impl IntoIterator<Item = CircuitId>) -> Generation {
+        let OpenBackend { generation, backend } = open;
         self.former.insert(generation, backend);
         for circuit in held {
             self.asked.entry(circuit).or_insert(generation);
