@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must hold, the cheap before the dear; the first that fails ends it.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -8,13 +10,15 @@ use serde_json::Value;
 
 use crate::artifacts::{Artifacts, Profile};
 use crate::run::Reported;
-use crate::{check, instructions, packages, run};
+use crate::{ability, check, instructions, packages, run};
 
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
 const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
 
 /// Campaigns that are run each time, and how many runs of each: together about a minute.
 const CAMPAIGNS: [(&str, &str); 3] = [("switch", "20"), ("kill", "20"), ("silence", "3")];
+/// Programs of unit tests at a time.
+const LANES: usize = 3;
 /// Of the original RSL parser, with which ours is compared.
 const RSL_HEADER: &str = "/usr/include/globus/globus_rsl.h";
 
@@ -44,7 +48,7 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         built = Artifacts::build(Profile::Dev)?;
         Ok(Reported::default())
     })?;
-    record.stage("unit tests", unit_tests)?;
+    record.stage("unit tests", || unit_tests(&built))?;
     record.stage("instructions", || {
         let skipped = instructions::instructions(false)?.into_iter().collect();
         Ok(Reported { skipped, ..Reported::default() })
@@ -53,7 +57,7 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         record.skip("system tests, demo and campaigns: --skip-system");
     } else {
         record.stage("system tests", || system_tests(&built))?;
-        match packages::lab_ability() {
+        match ability::lab_ability() {
             Ok(()) => {
                 record.stage("demo", || demo("odin").map(|()| Reported::default()))?;
                 record.stage("demo, gara", || demo("gara").map(|()| Reported::default()))?;
@@ -95,19 +99,44 @@ impl Record {
     }
 }
 
-fn unit_tests() -> anyhow::Result<Reported> {
-    run::run_tests(&mut run::cargo(&["test", "--workspace", "--exclude", "vreserve-tests"]))
+/// Several programs at a time: the longest of them mostly wait. They were built before; examples in the documentation
+/// are left for cargo.
+fn unit_tests(built: &Artifacts) -> anyhow::Result<Reported> {
+    ensure!(!built.unit_tests.is_empty(), "the build made no unit tests");
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        let mut reported = Reported::default();
+        while let Some(test) = built.unit_tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match run::run_tests_aside(Command::new(&test.file).current_dir(&test.folder)) {
+                Ok(more) => reported.add(more),
+                Err(error) => {
+                    // Nobody begins another.
+                    next.store(built.unit_tests.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(reported)
+    };
+    let mut reported = Reported::default();
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        let join = |lane: ScopedJoinHandle<'_, _>| lane.join().expect("a lane does not panic");
+        lanes.into_iter().map(join).try_for_each(|lane| lane.map(|more| reported.add(more)))
+    })?;
+    reported.add(run::run_tests(&mut run::cargo(&["test", "--workspace", "--doc"]))?);
+    Ok(reported)
 }
 
-/// One at a time: each brings up a lab and measures in it. Cargo would build everything once more for them alone.
+/// One at a time: each brings up a lab and measures in it.
 fn system_tests(built: &Artifacts) -> anyhow::Result<Reported> {
     ensure!(!built.system_tests.is_empty(), "the build made no system tests");
-    let (programs, folder) = (built.folder()?, run::root().join("tests"));
+    let programs = built.folder()?;
     let mut reported = Reported::default();
     for test in &built.system_tests {
-        let mut command = Command::new(test);
+        let mut command = Command::new(&test.file);
         command.args(["--test-threads=1", "--nocapture"]);
-        command.current_dir(&folder).env(PROGRAMS_VARIABLE, programs);
+        command.current_dir(&test.folder).env(PROGRAMS_VARIABLE, programs);
         reported.add(run::run_tests(&mut command)?);
     }
     Ok(reported)

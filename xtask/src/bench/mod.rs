@@ -41,7 +41,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::artifacts::{Artifacts, Profile};
-use crate::{interrupt, packages};
+use crate::{ability, interrupt, packages};
 use record::Record;
 
 /// A report has at least so many rounds.
@@ -159,7 +159,7 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
 /// What a suite between daemons needs: packages, rights, the build.
 fn ready_for_lab(dev: bool) -> anyhow::Result<Artifacts> {
     packages::ensure()?;
-    packages::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
+    ability::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
     let built = Artifacts::build(if dev { Profile::Dev } else { Profile::Release })?;
     interrupt::check()?;
     Ok(built)

@@ -31,7 +31,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
 use crate::artifacts::{Artifacts, Profile};
-use crate::{interrupt, packages};
+use crate::{ability, interrupt, packages};
 
 /// What the command line can say.
 #[derive(Args)]
@@ -64,7 +64,7 @@ enum Campaign {
 pub(crate) fn campaign(arguments: &Arguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     packages::ensure()?;
-    packages::lab_ability().map_err(|reason| anyhow!("no campaign here: {reason}"))?;
+    ability::lab_ability().map_err(|reason| anyhow!("no campaign here: {reason}"))?;
     match &arguments.campaign {
         Campaign::Mixed(arguments) => mixed::run(arguments),
         Campaign::Switch(arguments) => switch::run(arguments),

@@ -5,7 +5,6 @@
 //!          ▲       └─ also sends alpha what no node would
 //!          └── stranger: sends everything, gets nothing back
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::net::UdpSocket;
 use std::time::Duration;

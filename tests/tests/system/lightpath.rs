@@ -6,7 +6,6 @@
 //!          │ omninet              beta ── b1
 //!          └── chicago ══ lambda ══ evanston ──┘                the lightpath, 1 Gbit/s, from ODIN
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 //! ```text
 //!  plugin in this process ══ TLS ══ gara-server ── tc, nft ──▶ west ── core ── east     no daemons, no traffic
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +18,7 @@ use vreserve_sdk::Handle;
 use vreserve_testbed::{Lab, LabSpec};
 use vreserve_tests::{GaraServer, directory, skip, wait};
 
-const LAB: &str = include_str!("../../testbed/labs/gara.toml");
+const LAB: &str = include_str!("../../../testbed/labs/gara.toml");
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 

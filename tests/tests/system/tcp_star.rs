@@ -6,7 +6,6 @@
 //!          │       └── stranger
 //!          └── chicago ══ lambda ══ evanston ──┘
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

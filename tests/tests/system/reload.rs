@@ -4,7 +4,6 @@
 //! ```text
 //!  hub.toml ─▶ edited ─▶ vreserve reload, or SIGHUP ─▶ what changed; or file:line:column: sentence, exit code 2
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

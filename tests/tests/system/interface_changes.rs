@@ -4,7 +4,6 @@
 //!  a1: eth0 ── vg-a1: alpha ═══ hub ═══ beta: vg-b1 ── b1: eth0
 //!         └─ changed ─┘
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use vreserve_testbed::GUEST_MTU;
 use vreserve_tests::traffic::{Iperf, Meter};

@@ -4,7 +4,6 @@
 //!  a1 ─ alpha ═══ star ═══ hub, killed and started again ═══ star ═══ beta ─ b1
 //!          └── chicago ══ lambda, numbered datagrams ══ evanston ──┘
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

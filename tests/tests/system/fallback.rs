@@ -4,7 +4,6 @@
 //!  a1 ─ alpha ═══ star ═══ hub ═══ star ═══ beta ─ b1
 //!          └── chicago ══ lambda ══ evanston ──┘      refused, missing, hanging, garbage; or cut
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::process::Command;
 use std::time::Duration;
@@ -166,17 +165,19 @@ fn a_pair_whose_lightpath_begins_to_lose_is_on_the_star_within_a_second() {
     world.wait_until_carrying(REASON);
     let gauge = Gauge::start(&world, "a1", "b1");
     gauge.wait_for(200);
+    // Both switches on the way drop a fifth: six of ten round trips are lost. With many more, it would as often
+    // be a dead lightpath as a lossy one.
     world.exec(
         "omninet",
         &[
             "nft",
             "add table bridge lossy { chain forward { \
-        type filter hook forward priority 0; numgen random mod 10 < 4 drop; }; }",
+        type filter hook forward priority 0; numgen random mod 10 < 2 drop; }; }",
         ],
     );
     wait::until_true("the circuit is given up", REASON, || !world.events_named("circuit_failed").is_empty());
     gauge.wait_for(500);
-    // One datagram a millisecond, of which at least four of ten were lost while the pair stayed.
+    // One datagram a millisecond, of which more than a third were lost while the pair stayed.
     let tally = gauge.finish();
     println!("lost over the lossy lightpath: {tally:?}");
     assert!(tally.lost < 2000, "{tally:?}");

@@ -3,7 +3,6 @@
 //! ```text
 //!  a1 eth0 (MTU 1500) ═ alpha ─── sealed, or VXLAN, on an underlay of 1500 ─── hub ─── beta ═ b1 (1500)
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

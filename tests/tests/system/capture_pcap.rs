@@ -5,7 +5,6 @@
 //!  a1 eth0 ══ vg-a1 ─ libpcap ─ alpha ═══ hub ═══ beta ─ libpcap ─ vg-b1 ══ eth0 b1
 //!                      a file ─┘
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::io::{Read, Write};

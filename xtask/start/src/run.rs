@@ -4,23 +4,23 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 /// How a line says that something was left out; the rest of the line is what and why.
 const SKIPPED: &str = "SKIPPED:";
 
 /// What a run of tests reported of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reported {
+pub struct Reported {
     /// Tests that passed, as the runner counts them.
-    pub(crate) passed: u64,
+    pub passed: u64,
     /// What was left out, and why.
-    pub(crate) skipped: Vec<String>,
+    pub skipped: Vec<String>,
 }
 
 impl Reported {
     /// Adds another run's.
-    pub(crate) fn add(&mut self, other: Reported) {
+    pub fn add(&mut self, other: Reported) {
         self.passed += other.passed;
         self.skipped.extend(other.skipped);
     }
@@ -36,12 +36,15 @@ impl Reported {
 }
 
 /// The workspace, wherever the command was called from.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("xtask/start is a folder of the workspace")
 }
 
 /// The cargo that runs us, in the workspace.
-pub(crate) fn cargo(arguments: &[&str]) -> Command {
+pub fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let mut command = Command::new(cargo);
     command.current_dir(root()).args(arguments);
@@ -49,7 +52,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 }
 
 /// Whether a program is there and runs; what it prints is not shown.
-pub(crate) fn works(command: &mut Command) -> bool {
+pub fn works(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())
 }
@@ -58,7 +61,7 @@ pub(crate) fn works(command: &mut Command) -> bool {
 ///
 /// # Errors
 /// If it cannot be started or fails.
-pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let line = announce(command);
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("start `{line}`"))?;
     if !status.success() {
@@ -71,7 +74,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If it cannot be started or fails.
-pub(crate) fn run_tests(command: &mut Command) -> anyhow::Result<Reported> {
+pub fn run_tests(command: &mut Command) -> anyhow::Result<Reported> {
     let line = announce(command);
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("start `{line}`"))?;
@@ -84,6 +87,31 @@ pub(crate) fn run_tests(command: &mut Command) -> anyhow::Result<Reported> {
         reported
     });
     let status = child.wait().with_context(|| format!("wait for `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(reported)
+}
+
+/// As [`run_tests`], beside others: what it prints is shown at its end, all at once.
+///
+/// # Errors
+/// As [`run_tests`].
+pub fn run_tests_aside(command: &mut Command) -> anyhow::Result<Reported> {
+    let line = announce(command);
+    let (mut output, input) = std::io::pipe().context("make a pipe")?;
+    let also = input.try_clone().context("share a pipe")?;
+    let mut child = command.stdin(Stdio::null()).stdout(also).stderr(input).spawn();
+    // Ours of the pipe's ends are closed, or it would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let child = child.as_mut().map_err(|error| anyhow!("start `{line}`: {error}"))?;
+    let mut text = Vec::new();
+    output.read_to_end(&mut text).with_context(|| format!("read what `{line}` prints"))?;
+    let status = child.wait().with_context(|| format!("wait for `{line}`"))?;
+    let mut shown = format!("of {line}\n").into_bytes();
+    shown.append(&mut text);
+    // In one piece: others print as well.
+    let reported = pass_on(&shown[..], std::io::stdout().lock());
     if !status.success() {
         bail!("`{line}` failed: {status}");
     }
@@ -125,7 +153,12 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_named_with_its_status() {
-        let error = run_tests(Command::new("/bin/sh").args(["-c", "exit 3"])).unwrap_err().to_string();
-        assert!(error.contains("sh -c exit 3") && error.contains('3'), "{error}");
+        for run in [run_tests, run_tests_aside] {
+            let error = run(Command::new("/bin/sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+            assert!(error.contains("sh -c exit 3") && error.contains('3'), "{error}");
+            let report = "echo SKIPPED: this >&2; echo 'test result: ok. 4 passed; 0 failed'";
+            let reported = run(Command::new("/bin/sh").args(["-c", report])).unwrap();
+            assert_eq!(reported, Reported { passed: 4, skipped: vec!["this".to_owned()] });
+        }
     }
 }

@@ -6,7 +6,6 @@
 //!          all of them on the star to the hub, 100 Mbit/s        b1        ·  · 10 14
 //!                                                                g1        ·  ·  ·  5
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,7 +33,7 @@ fn all_to_all_traffic_is_inferred_and_the_top_pairs_get_the_lightpaths() {
         return;
     }
     let world = World::start(&Setup {
-        lab: include_str!("../../testbed/labs/all-to-all.toml").to_owned(),
+        lab: include_str!("../../../testbed/labs/all-to-all.toml").to_owned(),
         time_scale: 0.15,
         adapt: "max_links = 2\nmin_rate = \"2mbit\"\nmin_hold = \"1s\"\nrelease_after = \"1s\"\nswap_margin = 1.15\n"
             .to_owned(),

@@ -3,7 +3,6 @@
 //! ```text
 //!  vreserve reserve ──▶ hub ──oclient──▶ ODIN          a1 ─ alpha ══ lambda ══ beta ─ b1
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::process::{Command, Output};
 use std::time::Duration;

@@ -5,7 +5,6 @@
 //!  (the kernel's)                                   ║ star
 //!                                                  hub ═══ beta ─ b1 10.1.0.2
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::net::UdpSocket;
 use std::time::Duration;

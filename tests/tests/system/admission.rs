@@ -3,7 +3,6 @@
 //! ```text
 //!  a1 ── alpha ═══ star ═══ hub, `admit` edited and reloaded ═══ star ═══ beta ── b1
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 //! ```text
 //!  world (killed) ┄ hub, alpha, beta: daemons in namespaces; ODIN server
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

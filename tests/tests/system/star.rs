@@ -5,7 +5,6 @@
 //!  b1 ─ beta ════╬═══ hub
 //!  g1 ─ gamma ═══╝        stranger: a host whose key the hub does not know
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::io::{Read, Write};

@@ -5,7 +5,6 @@
 //!  a1 ─ alpha ═══ star ═══ hub ═══ star ═══ beta ─ b1
 //!          └── chicago ══ lambda ══ evanston ──┘      dark until ODIN joins it
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use vreserve_tests::sniff::{Sniff, pair_filter};
 use vreserve_tests::traffic::Iperf;
 use vreserve_tests::{Client, Format, PAIR, Setup, World, skip, wait};
 
-const PROGRAM: &str = include_str!("../../plugins/reserve-exec/examples/lightpath.py");
+const PROGRAM: &str = include_str!("../../../plugins/reserve-exec/examples/lightpath.py");
 const TO_LIGHTPATH: Duration = Duration::from_secs(60);
 const LOAD: [&str; 6] = ["-u", "-b", "20M", "-l", "1200", "--forceflush"];
 

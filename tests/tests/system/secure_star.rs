@@ -6,7 +6,6 @@
 //!          ▲
 //!          └── stranger: sends everything, gets nothing back
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::net::UdpSocket;
 use std::time::Duration;

@@ -4,7 +4,6 @@
 //!  a1 eth0 ══ vg-a1 ─ AF_PACKET ─ alpha ═══ hub ═══ beta ─ AF_PACKET ─ vg-b1 ══ eth0 b1
 //!  super-frames, partial checksums            wire frames
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

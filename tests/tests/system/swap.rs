@@ -5,7 +5,6 @@
 //!          ├── chicago ══ lambda ══ evanston ──┤      omninet, of the first ODIN server
 //!          └──── stamm ══ lambda ══ zweig ─────┘      starlight, of the second
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,11 +1,10 @@
-//! What the machine must have: Debian packages, the right to make namespaces, TAP interfaces.
+//! What the machine must have: Debian packages.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::geteuid;
 
 use crate::run;
 
@@ -37,7 +36,7 @@ const APT_SECONDS: &str = "600";
 ///
 /// # Errors
 /// Something is missing and cannot be had; one sentence says what to do.
-pub(crate) fn ensure() -> anyhow::Result<()> {
+pub fn ensure() -> anyhow::Result<()> {
     ensure_all(&missing(&PROGRAMS, &is_installed), &missing_headers())
 }
 
@@ -45,7 +44,7 @@ pub(crate) fn ensure() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`ensure`].
-pub(crate) fn ensure_headers() -> anyhow::Result<()> {
+pub fn ensure_headers() -> anyhow::Result<()> {
     ensure_all(&[], &missing_headers())
 }
 
@@ -55,7 +54,7 @@ fn ensure_all(programs: &[&'static str], headers: &[&'static str]) -> anyhow::Re
         return Ok(());
     }
     let packages = missing.join(" ");
-    if !geteuid().is_root() {
+    if !is_root() {
         bail!("missing Debian packages: {packages}; run `apt-get install {packages}` as root first");
     }
     println!("installing {packages}");
@@ -66,11 +65,11 @@ fn ensure_all(programs: &[&'static str], headers: &[&'static str]) -> anyhow::Re
 ///
 /// # Errors
 /// It cannot be had; one sentence says why.
-pub(crate) fn offer(program: &str, package: &'static str) -> anyhow::Result<()> {
+pub fn offer(program: &str, package: &'static str) -> anyhow::Result<()> {
     if is_installed(program) {
         return Ok(());
     }
-    if !geteuid().is_root() {
+    if !is_root() {
         bail!("the Debian package {package} is not installed");
     }
     install(&[package]).with_context(|| format!("the Debian package {package} cannot be had"))
@@ -80,35 +79,19 @@ pub(crate) fn offer(program: &str, package: &'static str) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// It cannot be had; the test then says that it was left out.
-pub(crate) fn offer_header(header: &str, package: &'static str) -> anyhow::Result<()> {
+pub fn offer_header(header: &str, package: &'static str) -> anyhow::Result<()> {
     if Path::new(header).exists() {
         return Ok(());
     }
-    if !geteuid().is_root() {
+    if !is_root() {
         bail!("the Debian package {package} is not installed");
     }
     install(&[package]).with_context(|| format!("the Debian package {package} cannot be had"))
 }
 
-/// Whether this process may make a lab; a sentence why not.
-pub(crate) fn lab_ability() -> Result<(), String> {
-    if !geteuid().is_root() {
-        return Err("network namespaces need root".to_owned());
-    }
-    if !Path::new("/dev/net/tun").exists() {
-        return Err(
-            "there is no /dev/net/tun: load the kernel module `tun`, or give the container the device"
-                .to_owned(),
-        );
-    }
-    // On a thread that ends with it, so that nobody stays in the new namespace.
-    let tried = std::thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
-    match tried.expect("unshare does not panic") {
-        Ok(()) => Ok(()),
-        Err(errno) => {
-            Err(format!("network namespaces cannot be made here ({errno}): CAP_SYS_ADMIN is needed"))
-        }
-    }
+/// Whether this process may do everything; by whom its folder in /proc belongs to, which is its effective user.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 fn missing_headers() -> Vec<&'static str> {

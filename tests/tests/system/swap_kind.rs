@@ -5,7 +5,6 @@
 //!  a1 ── alpha ─┬─ west ══ core, 100 Mbit/s, GARA's classes ══ east ─┬─ beta ── b1      hub at east
 //!               └── chicago ════════════ lambda ═══════════ evanston ┘
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

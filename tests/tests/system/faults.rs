@@ -5,7 +5,6 @@
 //!                                             ├ the first submit: "active", and nobody was asked
 //!                                             └ the first cancel: done, and its answer lost
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::process::Command;
 use std::time::Duration;

@@ -4,7 +4,6 @@
 //! ```text
 //!  hub.toml ─▶ vreserve check | run ─▶ file:line:column: sentence; suggestion     exit code 2
 //! ```
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
