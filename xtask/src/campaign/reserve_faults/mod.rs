@@ -106,7 +106,7 @@ fn run_scenes(
                 tell(&twin);
                 is_clean = twin.is_clean();
                 found.runs.push(twin);
-                found.compare(plan.case, with, without);
+                found.compare(plan.case, &with, &without);
             }
             if found.runs.len().is_multiple_of(50) {
                 println!("{} runs, {:.0} s", found.runs.len(), campaign.begun.elapsed().as_secs_f64());
