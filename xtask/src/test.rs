@@ -42,17 +42,12 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
             println!("{error:#}");
         }
     }
-    record.stage("checks", || Ok(Reported { skipped: check::run_all()?, ..Reported::default() }))?;
     let mut built = Artifacts::default();
     record.stage("build", || {
         built = Artifacts::build(Profile::Dev)?;
         Ok(Reported::default())
     })?;
-    record.stage("unit tests", || unit_tests(&built))?;
-    record.stage("instructions", || {
-        let skipped = instructions::instructions(false)?.into_iter().collect();
-        Ok(Reported { skipped, ..Reported::default() })
-    })?;
+    record.stage("unit tests, checks and instructions", || unit_tests_and_checks(&built))?;
     if skip_system {
         record.skip("system tests, demo and campaigns: --skip-system");
     } else {
@@ -91,7 +86,7 @@ impl Record {
     fn print(&self) {
         println!("── all passed");
         for (name, took) in &self.stages {
-            println!("{name:<14} {:>6.1} s", took.as_secs_f64());
+            println!("{name:<36} {:>6.1} s", took.as_secs_f64());
         }
         let Reported { passed, skipped } = &self.reported;
         skipped.iter().for_each(|what| println!("skipped: {what}"));
@@ -99,8 +94,23 @@ impl Record {
     }
 }
 
-/// Several programs at a time: the longest of them mostly wait. They were built before; examples in the documentation
-/// are left for cargo.
+/// Unit tests mostly wait, and checks and counting mostly compute: side by side.
+fn unit_tests_and_checks(built: &Artifacts) -> anyhow::Result<Reported> {
+    std::thread::scope(|scope| {
+        let checks = scope.spawn(|| {
+            let mut skipped = check::run_all()?;
+            skipped.extend(instructions::instructions(false)?);
+            anyhow::Ok(Reported { skipped, ..Reported::default() })
+        });
+        let mut reported = unit_tests(built)?;
+        reported.add(checks.join().expect("the checks do not panic")?);
+        // Examples in the documentation; cargo does one thing at a time.
+        reported.add(run::run_tests(&mut run::cargo(&["test", "--workspace", "--doc"]))?);
+        Ok(reported)
+    })
+}
+
+/// The programs as they were built, several at a time.
 fn unit_tests(built: &Artifacts) -> anyhow::Result<Reported> {
     ensure!(!built.unit_tests.is_empty(), "the build made no unit tests");
     let next = AtomicUsize::new(0);
@@ -124,7 +134,6 @@ fn unit_tests(built: &Artifacts) -> anyhow::Result<Reported> {
         let join = |lane: ScopedJoinHandle<'_, _>| lane.join().expect("a lane does not panic");
         lanes.into_iter().map(join).try_for_each(|lane| lane.map(|more| reported.add(more)))
     })?;
-    reported.add(run::run_tests(&mut run::cargo(&["test", "--workspace", "--doc"]))?);
     Ok(reported)
 }
 

@@ -98,6 +98,11 @@ pub fn run_tests(command: &mut Command) -> anyhow::Result<Reported> {
 /// # Errors
 /// As [`run_tests`].
 pub fn run_tests_aside(command: &mut Command) -> anyhow::Result<Reported> {
+    // In one piece: others print as well.
+    run_aside(command, || std::io::stdout().lock())
+}
+
+fn run_aside<W: Write>(command: &mut Command, to: impl FnOnce() -> W) -> anyhow::Result<Reported> {
     let line = announce(command);
     let (mut output, input) = std::io::pipe().context("make a pipe")?;
     let also = input.try_clone().context("share a pipe")?;
@@ -108,10 +113,10 @@ pub fn run_tests_aside(command: &mut Command) -> anyhow::Result<Reported> {
     let mut text = Vec::new();
     output.read_to_end(&mut text).with_context(|| format!("read what `{line}` prints"))?;
     let status = child.wait().with_context(|| format!("wait for `{line}`"))?;
-    let mut shown = format!("of {line}\n").into_bytes();
-    shown.append(&mut text);
-    // In one piece: others print as well.
-    let reported = pass_on(&shown[..], std::io::stdout().lock());
+    let mut to = to();
+    // Nobody may be reading any more, here as in what follows.
+    let _ = writeln!(to, "of {line}");
+    let reported = pass_on(&text[..], to);
     if !status.success() {
         bail!("`{line}` failed: {status}");
     }
@@ -153,12 +158,24 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_named_with_its_status() {
-        for run in [run_tests, run_tests_aside] {
-            let error = run(Command::new("/bin/sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+        let fails = || {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "exit 3"]);
+            command
+        };
+        for error in [run_tests(&mut fails()), run_tests_aside(&mut fails())] {
+            let error = error.unwrap_err().to_string();
             assert!(error.contains("sh -c exit 3") && error.contains('3'), "{error}");
-            let report = "echo SKIPPED: this >&2; echo 'test result: ok. 4 passed; 0 failed'";
-            let reported = run(Command::new("/bin/sh").args(["-c", report])).unwrap();
-            assert_eq!(reported, Reported { passed: 4, skipped: vec!["this".to_owned()] });
         }
+    }
+
+    #[test]
+    fn what_runs_aside_is_shown_whole_and_read() {
+        let report = "echo SKIPPED: lab >&2; echo 'test result: ok. 4 passed; 0 failed'";
+        let mut seen = Vec::new();
+        let reported = run_aside(Command::new("/bin/sh").args(["-c", report]), || &mut seen).unwrap();
+        assert_eq!(reported, Reported { passed: 4, skipped: vec!["lab".to_owned()] });
+        let seen = String::from_utf8(seen).unwrap();
+        assert!(seen.ends_with("SKIPPED: lab\ntest result: ok. 4 passed; 0 failed\n"), "{seen}");
     }
 }
