@@ -66,6 +66,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         reserve_timeout: Duration::from_secs(120),
         restore_grace: Duration::from_secs(15),
         orphan_grace: Duration::from_secs(30),
+        list_every: Duration::from_secs(30),
         recurring: None,
     };
     let Some(mut section) = root.section("lead") else { return Some(defaults) };
@@ -77,6 +78,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
     let reserve_timeout = wait(&mut section, "reserve_timeout", defaults.reserve_timeout, LEAD_WAIT);
     let restore_grace = wait(&mut section, "restore_grace", defaults.restore_grace, LEAD_WAIT);
     let orphan_grace = wait(&mut section, "orphan_grace", defaults.orphan_grace, LEAD_WAIT);
+    let list_every = wait(&mut section, "list_every", defaults.list_every, LEAD_WAIT);
     let is_recurring = section.entry("recurring").map_or(Some(false), |entry| entry.flag());
     let ahead = section.entry("recurring_ahead");
     if let (Some(ahead), Some(false)) = (&ahead, is_recurring) {
@@ -94,6 +96,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         reserve_timeout: reserve_timeout?,
         restore_grace: restore_grace?,
         orphan_grace: orphan_grace?,
+        list_every: list_every?,
         recurring: Some(recurring_ahead?).filter(|_| is_recurring == Some(true)),
     })
 }
