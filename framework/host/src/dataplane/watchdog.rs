@@ -48,6 +48,12 @@ impl Pulse {
     #[inline]
     pub(super) fn turn(&self) {
         self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.rest();
+    }
+
+    /// No plugin is asked to receive or send.
+    #[inline]
+    pub(super) fn rest(&self) {
         self.port.store(NOBODY, Ordering::Relaxed);
     }
 
@@ -114,7 +120,6 @@ fn watch(workers: &[Watched], stopped: &mpsc::Receiver<()>) {
             if seen.looks == LOOKS {
                 say(index, port);
             }
-            // Opening an instance may take its time.
             if port.is_some() && seen.looks % LOOKS == 0 {
                 interrupt(thread);
             }
