@@ -61,4 +61,4 @@ impl Link for Waits {
     }
 }
 
-vreserve_sdk::export_plugin!(name = "misfits", adapt = Panics, link = Waits);
+vreserve_sdk::export_plugin!(name = "misfits", link = Waits, adapt = Panics);
