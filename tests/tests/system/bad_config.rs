@@ -8,9 +8,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use vreserve::api::{Request, client};
@@ -116,6 +118,15 @@ impl Running {
         let plugins = status["plugins"].as_array().unwrap();
         let plugin = plugins.iter().find(|plugin| plugin["kind"] == kind).unwrap();
         plugin["state"]["failed"].as_str().unwrap_or_else(|| panic!("{plugin} has not failed")).to_owned()
+    }
+}
+
+impl Running {
+    /// Asks the daemon to end, and waits until it has.
+    fn stop(&mut self) -> ExitStatus {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, Signal::SIGTERM).unwrap();
+        wait::until("the daemon ends", Duration::from_secs(20), || self.child.try_wait().unwrap())
     }
 }
 
@@ -230,11 +241,38 @@ fn broken_plugins_that_are_not_required_are_named_in_one_line_and_the_rest_runs(
 #[test]
 fn a_plugin_that_panics_at_its_start_is_named_and_the_rest_runs() {
     let site = Site::new();
-    put(&site, "adapt-panics", &fs::read(fixture("adapt_panics")).unwrap());
-    let running = site.start("[adapt.x]\nuse = \"adapt-panics\"\nrequired = false\n");
+    put(&site, "misfits", &fs::read(fixture("misfits")).unwrap());
+    let running = site.start("[adapt.x]\nuse = \"misfits\"\nrequired = false\n");
     let reason = running.reason("adapt");
     assert!(reason.contains("panic") && reason.contains("no planner today"), "{reason:?}");
     assert_eq!(reason.lines().count(), 1, "{reason:?}");
+}
+
+#[test]
+fn a_plugin_that_waits_in_a_call_is_interrupted_and_tried_again_and_the_node_goes_on() {
+    let site = Site::new();
+    put(&site, "misfits", &fs::read(fixture("misfits")).unwrap());
+    let mut running = site.start("[link.x]\nuse = \"misfits\"\nnetwork = \"omninet\"\n");
+    let failures = || {
+        let lines = client::events(&running.socket, false).unwrap().map_while(Result::ok);
+        let events = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+        events.filter(|event| event["event"] == "plugin_failed").collect::<Vec<_>>()
+    };
+    wait::until_true("it has failed twice", Duration::from_secs(20), || failures().len() > 1);
+    let failures = failures();
+    assert!(failures.iter().all(|event| event["instance"] == "link.x"), "{failures:?}");
+    let delays: Vec<_> = failures.iter().map(|event| event["retry_in_ms"].as_u64().unwrap()).collect();
+    assert!(delays[1] > delays[0], "{delays:?}");
+    let said = fs::read_to_string(site.path("log")).unwrap();
+    assert!(said.lines().any(|line| line.contains("has not returned") && line.contains("link.x")), "{said}");
+    // Everything else goes on: the star's endpoint is there, and the node ends when it is told to.
+    let status = client::ask(&running.socket, &Request::Status).unwrap();
+    let ports = status["ports"].as_array().unwrap();
+    assert!(
+        ports.iter().any(|port| port["name"] == "link.internet" && port["failure"].is_null()),
+        "{ports:?}"
+    );
+    assert!(running.stop().success());
 }
 
 /// Puts a plugin's file into the site's own directory.
