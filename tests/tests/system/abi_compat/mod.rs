@@ -53,6 +53,10 @@ fn mac(number: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0, number])
 }
 
+fn send(guest: &UnixDatagram, frames: &[Vec<u8>]) {
+    frames.iter().for_each(|frame| assert_eq!(guest.send(frame).unwrap(), frame.len()));
+}
+
 fn received(guest: &UnixDatagram, count: usize) -> Vec<Vec<u8>> {
     let next = |_| {
         let mut bytes = vec![0; 2048];
@@ -66,11 +70,14 @@ fn received(guest: &UnixDatagram, count: usize) -> Vec<Vec<u8>> {
 /// The same, as a capture file.
 fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut file = Vec::new();
-    [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1_u32].map(|word| file.extend(word.to_ne_bytes()));
+    let mut words = |words: &[u32], bytes: &[u8]| {
+        words.iter().for_each(|word| file.extend(word.to_ne_bytes()));
+        file.extend(bytes);
+    };
+    words(&[0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1], &[]);
     for frame in frames {
         let len = frame.len() as u32;
-        [0, 0, len, len].map(|word: u32| file.extend(word.to_ne_bytes()));
-        file.extend(frame);
+        words(&[0, 0, len, len], frame);
     }
     file
 }
@@ -123,12 +130,12 @@ fn frames_pass_through_old_and_new_plugins_in_turn() {
     new.add_far(FAR, &old.info().address, None).unwrap();
     let sent = frames(FRAMES);
 
-    sent.iter().for_each(|frame| drop(guest_a.send(frame).unwrap()));
+    send(&guest_a, &sent);
     host.carry(&mut a, &mut old, FRAMES);
     host.carry(&mut new, &mut b, FRAMES);
     assert_eq!(received(&guest_b, FRAMES), sent);
 
-    sent.iter().for_each(|frame| drop(guest_b.send(frame).unwrap()));
+    send(&guest_b, &sent);
     host.carry(&mut b, &mut new, FRAMES);
     host.carry(&mut old, &mut a, FRAMES);
     assert_eq!(received(&guest_a, FRAMES), sent);
