@@ -8,6 +8,7 @@ mod bench;
 mod campaign;
 mod check;
 mod demo;
+mod frozen;
 mod instructions;
 mod interrupt;
 mod iperf3;

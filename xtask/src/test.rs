@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::artifacts::{Artifacts, Profile};
 use crate::run::Reported;
-use crate::{ability, check, instructions, packages, run};
+use crate::{ability, check, frozen, instructions, packages, run};
 
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
 const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
@@ -45,6 +45,9 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
     let mut built = Artifacts::default();
     record.stage("build", || {
         built = Artifacts::build(Profile::Dev)?;
+        if !skip_system {
+            frozen::build()?;
+        }
         Ok(Reported::default())
     })?;
     record.stage("unit tests, checks and instructions", || unit_tests_and_checks(&built))?;

@@ -2,6 +2,7 @@
 //! with everything once more.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod abi_compat;
 mod admission;
 mod all_to_all;
 mod bad_config;

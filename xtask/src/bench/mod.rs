@@ -6,6 +6,7 @@
 //!                                                                                   table, JSON, page
 //! ```
 
+mod abi;
 mod baseline;
 mod busy;
 mod capture;
@@ -24,6 +25,7 @@ pub(crate) mod node;
 mod page;
 mod peers;
 mod plot;
+mod program;
 mod raw;
 mod record;
 mod scale;
@@ -48,7 +50,8 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 6] = [
+const SUITES: [(&str, Suite); 7] = [
+    ("abi", Suite::Alone(abi::run)),
     ("capture", Suite::InLab(capture::run)),
     ("dataplane", Suite::InLab(dataplane::run)),
     ("latency", Suite::InLab(latency::run)),
@@ -88,7 +91,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
     /// Write the record to this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "json", value_name = "FILE")]
     out: Option<PathBuf>,
     /// Fail if a target is missed.
     #[arg(long)]
@@ -107,6 +110,8 @@ pub(crate) struct Options {
     /// Of one measurement.
     pub(crate) length: Duration,
     pub(crate) lab: String,
+    /// How it is built.
+    pub(crate) profile: Profile,
     only: Vec<String>,
 }
 
@@ -130,16 +135,17 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
         length: Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds.max(1) }),
         lab: arguments.lab.clone(),
+        profile: if arguments.dev { Profile::Dev } else { Profile::Release },
         only: arguments.only.clone(),
     };
     let (_, suite) =
         SUITES.into_iter().find(|(name, _)| *name == arguments.suite).context("a known suite")?;
     let mut record = match suite {
-        Suite::InLab(run) => run(&options, &ready_for_lab(arguments.dev)?)?,
+        Suite::InLab(run) => run(&options, &ready_for_lab(options.profile)?)?,
         Suite::Alone(run) => run(&options)?,
     };
-    if arguments.dev && matches!(suite, Suite::InLab(_)) {
-        record.note("built as for tests: every figure of ours is too low".to_owned());
+    if arguments.dev {
+        record.note("built as for tests: ours is slower in every figure".to_owned());
     }
     if options.rounds < ROUNDS_OF_A_REPORT {
         record.note(format!("{} rounds: a report has at least {ROUNDS_OF_A_REPORT}", options.rounds));
@@ -157,10 +163,10 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// What a suite between daemons needs: packages, rights, the build.
-fn ready_for_lab(dev: bool) -> anyhow::Result<Artifacts> {
+fn ready_for_lab(profile: Profile) -> anyhow::Result<Artifacts> {
     packages::ensure()?;
     ability::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
-    let built = Artifacts::build(if dev { Profile::Dev } else { Profile::Release })?;
+    let built = Artifacts::build(profile)?;
     interrupt::check()?;
     Ok(built)
 }

@@ -32,7 +32,7 @@ Guests have an MTU of 1450 and know each other's address beforehand. `raw` is a 
 any overlay; `vxlan` is the kernel's VXLAN device, a bridge and a veth pair on each node.\n";
 
 /// What is said of a suite, in the order of the page.
-const SUITES: [(&str, &str); 6] = [
+const SUITES: [(&str, &str); 7] = [
     (
         "dataplane",
         "Guest to guest against kernel VXLAN (1.0). TCP is iperf3, as the receiver counts, four streams being those \
@@ -55,6 +55,12 @@ const SUITES: [(&str, &str); 6] = [
         "capture",
         "How capture-iouring calls the kernel: a call per frame (plain) or io_uring (ring), for reading, writing or \
          both, on TAPs and on veth pairs; clear, against kernel VXLAN (1.0).",
+    ),
+    (
+        "abi",
+        "A plugin that looks at one byte of each frame of 64 bytes, or gives such frames out: as a shared object against \
+         the same one linked into the program, and that against the same work without a plugin. Both are called through \
+         their tables as the host's workers do, with all that the host checks.",
     ),
     ("lookup", "The forwarding cache and the rules alone, on one thread."),
     (

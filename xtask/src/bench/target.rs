@@ -63,6 +63,8 @@ const PROMISES: &[Promise] = &[
     ("lookup", "10000000 addresses scanned", "running pairs", Metric::Allocations, Value, AtMost(0.0)),
     // A cache of 131,072 keys of 64 octets, and what is counted.
     ("lookup", "10000000 addresses scanned", "one worker", Metric::StateMemory, Value, AtMost(12.0)),
+    ("abi", "send, batch 32", "shared object", Metric::FrameTime, Ratio, AtMost(1.05)),
+    ("abi", "recv, batch 32", "shared object", Metric::FrameTime, Ratio, AtMost(1.05)),
     ("scale", "guests", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),
     ("scale", "guests", "*", Metric::SpreadSmall, Ratio, AtLeast(0.9)),
     ("scale", "links", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),

@@ -43,6 +43,11 @@ pub fn root() -> &'static Path {
         .expect("xtask/start is a folder of the workspace")
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// The cargo that runs us, in the workspace.
 pub fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
