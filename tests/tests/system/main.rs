@@ -13,6 +13,7 @@ mod exec;
 mod fallback;
 mod faults;
 mod gara;
+mod guide;
 mod hostile;
 mod interface_changes;
 mod lab_cleanup;

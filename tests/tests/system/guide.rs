@@ -8,7 +8,6 @@
 //! ```
 //! A fence names its file behind the language, and the words before it name it for the reader. Blocks of several parts are
 //! one file. `console` is what must have been done before; a block without a language is a picture.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,7 +17,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use vreserve_tests::{directory, program, skip};
 
-const GUIDE: &str = include_str!("../../docs/write-a-link-plugin.md");
+const GUIDE: &str = include_str!("../../../docs/write-a-link-plugin.md");
 /// The lab in the guide.
 const LAB: &str = "counted";
 /// What the test does beside the guide, once there is a crate: the versions that the workspace has, so that nothing is
