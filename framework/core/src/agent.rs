@@ -187,8 +187,7 @@ impl Agent {
 
     /// Once all links are there: pairs begin to move, and what is no longer wanted goes.
     fn finish_overlay(&mut self) {
-        let Some(Coming { errors, leaving, .. }) =
-            self.coming.take_if(|coming| coming.unanswered.is_empty())
+        let Some(Coming { errors, leaving, .. }) = self.coming.take_if(|coming| coming.unanswered.is_empty())
         else {
             return;
         };

@@ -279,12 +279,7 @@ impl Ledger {
     }
 
     /// What was handed out last was written, or may not have been.
-    pub fn handle_written(
-        &mut self,
-        now: Timestamp,
-        outcome: Result<(), String>,
-        took: Duration,
-    ) -> Turn {
+    pub fn handle_written(&mut self, now: Timestamp, outcome: Result<(), String>, took: Duration) -> Turn {
         let changes = self.writing.take().unwrap_or_default();
         self.status.writes += 1;
         self.status.last_write_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

@@ -110,9 +110,7 @@ pub(crate) fn make(provider: &Provider, action: Action) -> Option<Answer> {
         }
         Action::Cancel(call) => Answer::Cancelled(call.circuit, ready(provider.cancel(handle(&call)))),
         Action::Find(call) => Answer::Found(call.circuit, ready(provider.find(call.key))),
-        Action::ListOwned { network, owner } => {
-            Answer::Listed(network, ready(provider.list_owned(owner)))
-        }
+        Action::ListOwned { network, owner } => Answer::Listed(network, ready(provider.list_owned(owner))),
         Action::CancelOrphan { network, key, native_id } => {
             let answer = ready(provider.cancel(Handle { key: key.clone(), native_id }));
             Answer::OrphanCancelled(network, key, answer)

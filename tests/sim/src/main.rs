@@ -105,7 +105,8 @@ fn show(outcome: &Outcome, arguments: &Arguments) {
     if let Some(nodes) = arguments.nodes {
         again += &format!(" --nodes {nodes}");
     }
-    let mut text = format!("seed {}, step {}: {}\n  {}\n", outcome.seed, broken.step, broken.invariant, broken.what);
+    let mut text =
+        format!("seed {}, step {}: {}\n  {}\n", outcome.seed, broken.step, broken.invariant, broken.what);
     broken.last.iter().for_each(|line| text += &format!("    {line}\n"));
     println!("{text}  again: {again}");
 }

@@ -1,9 +1,9 @@
 //! Inference and planning: what is called of `infer-vttif` and `adapt-vadapt`. Both are linked as they are; what a
 //! plugin's host adds (tables, copies of documents, clamping) is left out.
 
+use vreserve_adapt_vadapt as vadapt;
 use vreserve_core::counters::Cell;
 use vreserve_infer_vttif as vttif;
-use vreserve_adapt_vadapt as vadapt;
 use vreserve_model::{Failure, Snapshot, Timestamp, TopologyReport, Wanted};
 
 /// The lead's side of inference.

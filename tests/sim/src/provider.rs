@@ -11,8 +11,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use vreserve_model::{
-    Capabilities, DataPlane, Failure, Observed, Request, RequestKey, ReservationState,
-    Timestamp,
+    Capabilities, DataPlane, Failure, Observed, Request, RequestKey, ReservationState, Timestamp,
 };
 use vreserve_sdk::{Handle, Host, Reserve, async_trait};
 
@@ -233,8 +232,7 @@ impl Reserve for Provider {
         let id = format!("{:04}", books.last_id);
         let since = books.now;
         books.news.push(format!("{} is {state}, {} to {}", request.key, request.a, request.z));
-        let held =
-            Held { request, state, since, is_dark: false, loss: 0.0, speed: 1.0, is_late: false };
+        let held = Held { request, state, since, is_dark: false, loss: 0.0, speed: 1.0, is_late: false };
         let observed = held.observed(&id);
         books.held.insert(id, held);
         Ok(observed)
@@ -256,9 +254,7 @@ impl Reserve for Provider {
     }
 
     async fn abort(&self, handle: Handle) -> Result<(), Failure> {
-        self.remove("aborted", |held| {
-            held.request.key == handle.key && held.state == ReservationState::Held
-        });
+        self.remove("aborted", |held| held.request.key == handle.key && held.state == ReservationState::Held);
         match self.find(handle.key).await?.pop() {
             Some(held) => Err(Failure::refused(format!("{} is {}, and no hold", held.key, held.state))),
             None => Ok(()),

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use vreserve_core::ids::LinkId;
 use vreserve_core::key::PublicKey;
 use vreserve_core::lead::{Action, CircuitId, Event, Lead, NodeDescription};
 use vreserve_core::ledger::{Change, Ledger, Loaded, Step, Turn};
 use vreserve_core::overlay::{OverlayLink, PairWay};
-use vreserve_core::ids::LinkId;
 use vreserve_model::{Capabilities, Failure, RequestKey, Timestamp};
 
 use crate::calls::{self, Answer};

@@ -189,7 +189,9 @@ mod tests {
     #[test]
     fn every_lab_of_the_testbed_is_a_topology() {
         let labs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/labs");
-        for (lab, nodes, network) in [("demo", 4, "omninet"), ("gara", 5, "qos"), ("all-to-all", 5, "omninet")] {
+        for (lab, nodes, network) in
+            [("demo", 4, "omninet"), ("gara", 5, "qos"), ("all-to-all", 5, "omninet")]
+        {
             let spec = LabSpec::load(&labs.join(format!("{lab}.toml"))).unwrap();
             let topology = Topology::of_lab(&spec).unwrap();
             assert!(topology.nodes.len() >= nodes - 1, "{lab}: {}", topology.nodes.len());

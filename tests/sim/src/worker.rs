@@ -186,13 +186,7 @@ impl Worker {
     }
 
     /// Asks what happens to a frame, and does it.
-    fn handle_frame(
-        &mut self,
-        ingress: Ingress,
-        frame: Frame,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) -> Verdict {
+    fn handle_frame(&mut self, ingress: Ingress, frame: Frame, now: Timestamp, out: &mut Outbox) -> Verdict {
         let verdict = self.forwarder.forward(ingress, &frame.octets, frame.weight, now);
         match verdict {
             Verdict::Deliver(interface) => out.delivered.push((interface, frame)),

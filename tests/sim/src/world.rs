@@ -7,7 +7,7 @@ mod sessions;
 mod weather;
 mod wires;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vreserve_core::agent::Agent;
@@ -42,35 +42,101 @@ pub(crate) const HUB: usize = 0;
 /// means nothing.
 pub(crate) enum Event {
     /// A node's daemon is started.
-    Start { node: usize },
+    Start {
+        node: usize,
+    },
     /// A frame arrives.
-    Datagram { net: NetId, from: usize, to: usize, frame: Frame },
-    LinkTimer { node: usize, boot: u64, link: LinkId },
-    Cutovers { node: usize, boot: u64 },
+    Datagram {
+        net: NetId,
+        from: usize,
+        to: usize,
+        frame: Frame,
+    },
+    LinkTimer {
+        node: usize,
+        boot: u64,
+        link: LinkId,
+    },
+    Cutovers {
+        node: usize,
+        boot: u64,
+    },
     /// The worker tells the agent.
-    News { node: usize, boot: u64, news: News },
-    Report { node: usize, boot: u64 },
-    GuestsDue { node: usize, boot: u64 },
+    News {
+        node: usize,
+        boot: u64,
+        news: News,
+    },
+    Report {
+        node: usize,
+        boot: u64,
+    },
+    GuestsDue {
+        node: usize,
+        boot: u64,
+    },
     /// A guest sends the next frame of a flow.
-    Flow { flow: usize },
+    Flow {
+        flow: usize,
+    },
     /// A guest says that it is there.
-    Hello { node: usize, boot: u64, guest: usize },
+    Hello {
+        node: usize,
+        boot: u64,
+        guest: usize,
+    },
     /// A node tries to have a session.
-    Dial { node: usize, boot: u64 },
-    Joined { session: SessionId, in_force: Box<(Vec<OverlayLink>, Vec<PairWay>)> },
-    Letter { session: SessionId, letter: Letter },
+    Dial {
+        node: usize,
+        boot: u64,
+    },
+    Joined {
+        session: SessionId,
+        in_force: Box<(Vec<OverlayLink>, Vec<PairWay>)>,
+    },
+    Letter {
+        session: SessionId,
+        letter: Letter,
+    },
     /// A session that nobody answers any more ends, if it still is so.
-    SessionEnds { session: SessionId, if_cut: bool },
+    SessionEnds {
+        session: SessionId,
+        if_cut: bool,
+    },
     /// An old report arrives once more.
-    Replayed { node: usize, report: Vec<u8> },
-    LeadTimer { epoch: u32 },
-    Infer { epoch: u32 },
-    Clock { epoch: u32 },
-    Health { epoch: u32, network: usize },
-    Written { epoch: u32, took: Duration },
+    Replayed {
+        node: usize,
+        report: Vec<u8>,
+    },
+    LeadTimer {
+        epoch: u32,
+    },
+    Infer {
+        epoch: u32,
+    },
+    Clock {
+        epoch: u32,
+    },
+    Health {
+        epoch: u32,
+        network: usize,
+    },
+    Written {
+        epoch: u32,
+        took: Duration,
+    },
     /// A call arrives at its provider.
-    Call { epoch: u32, network: usize, generation: u64, fate: Fate, action: Box<vreserve_core::lead::Action> },
-    Answer { epoch: u32, answer: Box<Answer> },
+    Call {
+        epoch: u32,
+        network: usize,
+        generation: u64,
+        fate: Fate,
+        action: Box<vreserve_core::lead::Action>,
+    },
+    Answer {
+        epoch: u32,
+        answer: Box<Answer>,
+    },
     Blow(usize),
     Over(usize),
     /// Nothing happens but the checks.
@@ -98,11 +164,13 @@ pub(crate) struct Node {
 }
 
 /// A stream of frames as it has fared.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stream {
     pub(crate) sent: u64,
     /// The last that arrived in order.
     pub(crate) arrived: u64,
+    /// Those for which a circuit had no room.
+    excused: BTreeSet<u64>,
 }
 
 /// The simulation of one seed.

@@ -22,10 +22,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use vreserve_core::ids::LinkId;
-use vreserve_core::ledger::Ledger;
 use vreserve_core::lead::{
     Action, BookingId, BookingWish, CalendarEntry, CircuitId, Event, Lead, NodeDescription,
 };
+use vreserve_core::ledger::Ledger;
 use vreserve_model::{Changes, Failure, Observed, RequestKey, Timestamp};
 
 use super::events::EventLog;
@@ -44,8 +44,8 @@ use journal::Journal;
 pub use generations::Generation;
 pub use journal::JournalAnswer;
 pub use reload::{BackendChange, FormerBackend, LeadChanges};
-pub use vreserve_core::ledger::{JournalState, JournalStatus, Loaded};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
+pub use vreserve_core::ledger::{JournalState, JournalStatus, Loaded};
 
 /// A node whose session ended is given this long to come back before it counts as gone.
 const ABSENCE: Duration = Duration::from_secs(5);

@@ -106,9 +106,8 @@ impl Settings {
     /// From the last demand's end until nothing may be held any more: hold plus teardown, with all that lies
     /// between. A circuit may just have been asked for.
     pub(crate) fn release_bound(&self) -> Duration {
-        let slowest = |of: fn(&ProviderSettings) -> Duration| {
-            self.providers.iter().map(of).max().unwrap_or_default()
-        };
+        let slowest =
+            |of: fn(&ProviderSettings) -> Duration| self.providers.iter().map(of).max().unwrap_or_default();
         let circuits = u32::try_from(self.adapt.max_links).unwrap_or(u32::MAX).saturating_mul(2);
         let seeing = self.infer.window + self.infer.hold + (self.report_interval + self.infer_interval) * 2;
         let holding = self.adapt.min_hold + self.adapt.release_after;
@@ -122,7 +121,8 @@ impl ProviderSettings {
     fn draw(network: &Network, rng: &mut fastrand::Rng) -> Self {
         let (set_up, tear_down) = (millis(rng, 100, 2_000), millis(rng, 50, 1_200));
         let granularity = BitsPerSecond(1_000);
-        let base = Capabilities { find: true, list: true, max_concurrent: network.room, ..Default::default() };
+        let base =
+            Capabilities { find: true, list: true, max_concurrent: network.room, ..Default::default() };
         let kind = if network.is_shared { 4 } else { rng.u32(0..6) };
         let capabilities = match kind {
             // ODIN, one request after the other or not.

@@ -41,11 +41,7 @@ impl World {
         self.queue.push(at, Event::Joined { session: id, in_force });
     }
 
-    pub(super) fn handle_joined(
-        &mut self,
-        id: SessionId,
-        in_force: &(Vec<OverlayLink>, Vec<PairWay>),
-    ) {
+    pub(super) fn handle_joined(&mut self, id: SessionId, in_force: &(Vec<OverlayLink>, Vec<PairWay>)) {
         let Some(session) = self.sessions.get(&id) else { return };
         let (node, epoch) = (session.node, session.epoch);
         if !self.is_term(epoch) {

@@ -52,7 +52,9 @@ impl World {
                 self.wires.cuts[node] -= 1;
                 self.resume_sessions(node);
             }
-            Fault::Lossy { node, share } => self.wires.losses[node] = (self.wires.losses[node] - share).max(0.0),
+            Fault::Lossy { node, share } => {
+                self.wires.losses[node] = (self.wires.losses[node] - share).max(0.0)
+            }
             Fault::Crash { node } => {
                 let delay = if node == HUB { Duration::ZERO } else { self.millis(0, 10) };
                 self.later(delay, Event::Start { node });
@@ -74,10 +76,7 @@ impl World {
             | Fault::Slow { .. }
             | Fault::Ends { .. } => {}
         }
-        if !matches!(
-            fault,
-            Fault::ProviderRestarts { .. } | Fault::Amnesia { .. } | Fault::Ends { .. }
-        ) {
+        if !matches!(fault, Fault::ProviderRestarts { .. } | Fault::Amnesia { .. } | Fault::Ends { .. }) {
             self.note(format!("over: {fault:?}"));
         }
     }

@@ -51,7 +51,8 @@ impl Journal {
                     }
                     Job::Write(changes) => {
                         let begun = Instant::now();
-                        let outcome = contained(|| store.commit(&changes.iter().map(change).collect::<Vec<_>>()));
+                        let outcome =
+                            contained(|| store.commit(&changes.iter().map(change).collect::<Vec<_>>()));
                         JournalAnswer::Written(outcome, begun.elapsed())
                     }
                 };
