@@ -13,9 +13,10 @@ use crate::{packages, run};
 /// The package of the system tests.
 const SYSTEM_TESTS: &str = "vreserve-tests";
 /// What is started, by package; a plugin's shared object is named after its package.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "vreserve",
     "vreserve-testbed",
+    "vreserve-sim",
     "vreserve-capture-iouring",
     "vreserve-capture-pcap",
     "vreserve-link-tcp",

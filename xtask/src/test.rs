@@ -17,6 +17,8 @@ const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
 
 /// Campaigns that are run each time, and how many runs of each: together about a minute.
 const CAMPAIGNS: [(&str, &str); 3] = [("switch", "20"), ("kill", "20"), ("silence", "3")];
+/// Seeds of the simulation that are run each time: some ten seconds.
+const SEEDS: &str = "300";
 /// Programs of unit tests at a time.
 const LANES: usize = 3;
 /// Of the original RSL parser, with which ours is compared.
@@ -51,6 +53,7 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
         Ok(Reported::default())
     })?;
     record.stage("unit tests, checks and instructions", || unit_tests_and_checks(&built))?;
+    record.stage("simulation", || simulation().map(|()| Reported::default()))?;
     if skip_system {
         record.skip("system tests, demo and campaigns: --skip-system");
     } else {
@@ -169,6 +172,12 @@ fn demo(backend: &str) -> anyhow::Result<()> {
     let figures = serde_json::from_str(&text.context("read the demo's figures")?)?;
     println!("{figures:#}");
     judge(&figures)
+}
+
+/// The control loop on a virtual clock, which judges itself.
+fn simulation() -> anyhow::Result<()> {
+    let xtask = std::env::current_exe().context("find xtask")?;
+    run::run(Command::new(&xtask).args(["campaign", "sim", "--seeds", SEEDS, "--dev"]))
 }
 
 /// Short runs of the campaigns about reservations, each in a process of its own. They judge themselves.

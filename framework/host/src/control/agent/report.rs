@@ -142,14 +142,14 @@ pub(super) fn record_of(cell: &Cell) -> vreserve_abi::Cell {
 impl Agent {
     /// The state as of the last collection.
     pub(super) fn view(&self) -> AgentView {
-        let mut rules: Vec<RuleView> = self.rules.rules().map(rule_view).collect();
+        let mut rules: Vec<RuleView> = self.core.rules().rules().map(rule_view).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
         let interface_name = |id| {
             let named = self.config.interfaces.iter().find(|(known, _)| Some(*known) == id);
             named.map_or_else(|| "static link".to_owned(), |(_, name)| name.clone())
         };
         AgentView {
-            revision: self.overlay.revision,
+            revision: self.core.overlay().revision,
             links: self.link_views(),
             rules,
             matrix: MatrixView { cells: self.matrix.totals().collect(), other: self.matrix.other_total() },
@@ -175,7 +175,7 @@ impl Agent {
     }
 
     fn link_views(&self) -> Vec<LinkView> {
-        let overlay = self.overlay.links.iter().map(|link| {
+        let overlay = self.core.overlay().links.iter().map(|link| {
             (link.id, link.class, link.far_node.clone(), link.endpoint.clone(), link.far_address.clone())
         });
         let statics = self.config.static_links.iter().map(|(link, name)| {

@@ -2,46 +2,45 @@
 
 use std::sync::Arc;
 
-use vreserve_core::ids::{LinkClass, LinkId, SwitchId};
-use vreserve_core::rules::{Action, IngressMatch, Rule, RuleSet, RuleSetBuilder};
-
-use super::Agent;
 use super::pairs::PairState;
-use crate::dataplane::CutoverSpec;
+use super::{Action, Agent, CutoverSpec};
+use crate::ids::{LinkClass, LinkId, SwitchId};
+use crate::rules::{self, IngressMatch, Rule, RuleSet, RuleSetBuilder, RuleSetError};
 
 impl Agent {
     /// Puts the rules of this moment in force, begins cut-overs and forgets ended ones.
     pub(super) fn install(&mut self, begin: Vec<CutoverSpec>, retire: Vec<SwitchId>) {
         self.generation += 1;
-        match self.compose() {
+        let action = match self.compose() {
             Ok(rules) => {
                 self.rules = Arc::new(rules);
-                self.config.workers.install(&self.rules, &begin, &retire);
+                Action::Install { rules: Arc::clone(&self.rules), begin, retire }
             }
-            Err(error) => tracing::error!(%error, "rules not installed"),
-        }
+            Err(error) => Action::NotInstalled(error),
+        };
+        self.actions.push_back(action);
     }
 
-    fn compose(&self) -> Result<RuleSet, vreserve_core::rules::RuleSetError> {
-        let mut builder = RuleSetBuilder::new(self.generation, self.config.role);
-        for (interface, _) in &self.config.interfaces {
+    fn compose(&self) -> Result<RuleSet, RuleSetError> {
+        let mut builder = RuleSetBuilder::new(self.generation, self.role);
+        for interface in &self.interfaces {
             builder.interface(*interface);
         }
         for link in &self.overlay.links {
             builder.link(link.id, link.class);
         }
-        for (link, _) in &self.config.static_links {
-            builder.link(link.id, LinkClass::Static);
+        for link in &self.static_links {
+            builder.link(*link, LinkClass::Static);
         }
         let has = |link: LinkId| self.overlay.links.iter().any(|known| known.id == link);
         for way in self.overlay.guests.iter().filter(|way| has(way.link)) {
-            builder.rule(Rule::to(way.guest, Action::Send(way.link)));
+            builder.rule(Rule::to(way.guest, rules::Action::Send(way.link)));
         }
         for ((source, destination), state) in &self.pairs {
             let action = match state {
                 PairState::On(link) if !has(*link) => continue,
-                PairState::On(link) => Action::Send(*link),
-                PairState::Moving(switch) => Action::Hold(*switch),
+                PairState::On(link) => rules::Action::Send(*link),
+                PairState::Moving(switch) => rules::Action::Hold(*switch),
             };
             for ingress in self.local_ingresses() {
                 builder.rule(Rule::pair(*source, *destination, action).from_ingress(ingress));
@@ -53,7 +52,7 @@ impl Agent {
     /// Where guests of this node come in. Pairs take circuits from here only: what comes over a link has
     /// already been on its way.
     fn local_ingresses(&self) -> impl Iterator<Item = IngressMatch> + '_ {
-        let statics = self.config.static_links.iter().map(|(link, _)| IngressMatch::Link(link.id));
+        let statics = self.static_links.iter().map(|link| IngressMatch::Link(*link));
         [IngressMatch::AnyInterface].into_iter().chain(statics)
     }
 }

@@ -1,10 +1,10 @@
 //! What waits for the disk, and what becomes of it when the disk fails.
 
-use vreserve_core::lead::{Call, CircuitId, CircuitName, Event};
-use vreserve_core::plan::LinkKey;
 use vreserve_model::{BitsPerSecond, Request, RequestKey};
 
 use super::*;
+use crate::lead::{Call, CircuitId, CircuitName, DemandRecord, Event, RecordBody};
+use crate::plan::LinkKey;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
@@ -17,7 +17,7 @@ fn forget(name: &str) -> Action {
 }
 
 fn removal(name: &str) -> Change {
-    Change::Remove { key: name.into() }
+    Change::Remove(key(name))
 }
 
 fn submit(id: u64) -> Action {
@@ -44,7 +44,7 @@ fn ready() -> Ledger {
     let mut ledger = Ledger::default();
     ledger.begin_load();
     assert_eq!(ledger.poll(NOW), None, "nothing is done before the journal was read");
-    ledger.handle_loaded(NOW, Ok(&journal::Loaded::default()));
+    ledger.handle_loaded(NOW, Ok(&Loaded::default()));
     ledger
 }
 
@@ -137,7 +137,7 @@ fn a_journal_that_cannot_be_read_is_tried_again_and_not_written_meanwhile() {
     assert_eq!(ledger.poll(NOW), None);
     assert_eq!(ledger.poll(NOW + RETRY), Some(Step::Load));
     assert_eq!(ledger.poll(NOW + RETRY), None);
-    ledger.handle_loaded(NOW + RETRY, Ok(&journal::Loaded::default()));
+    ledger.handle_loaded(NOW + RETRY, Ok(&Loaded::default()));
     assert_eq!(ledger.poll(NOW + RETRY), Some(Step::Write(vec![removal("a")])));
 }
 
@@ -146,7 +146,7 @@ fn records_that_cannot_be_read_stay_and_stop_new_intents() {
     let mut ledger = Ledger::default();
     ledger.begin_load();
     let unreadable = BTreeMap::from([("newer".to_owned(), "it is of version 2".to_owned())]);
-    ledger.handle_loaded(NOW, Ok(&journal::Loaded { records: Vec::new(), unreadable }));
+    ledger.handle_loaded(NOW, Ok(&Loaded { records: Vec::new(), unreadable }));
     assert_eq!(ledger.status().state, JournalState::Unreadable);
     give(&mut ledger, &[Action::Rewrite(Vec::new()), submit(1), forget("a")]);
     let Some(Step::Deny(_, reason)) = ledger.poll(NOW) else { panic!("no new intent") };
@@ -159,7 +159,11 @@ fn records_that_cannot_be_read_stay_and_stop_new_intents() {
 #[test]
 fn a_rewrite_removes_what_is_on_disk_or_on_its_way_there() {
     let mut ledger = ready();
-    let put = |name: &str| Change::Put { key: name.into(), value: Vec::new() };
+    let put = |name: &str| {
+        let link = LinkKey::new("a", "z", "net");
+        let body = RecordBody::Demand(DemandRecord { link, hours: Default::default(), declined_ms: None });
+        Change::Put(Box::new(Record { version: Record::VERSION, key: key(name), epoch: 1, at_ms: 1, body }))
+    };
     ledger.push(put("a"));
     ledger.poll(NOW);
     written(&mut ledger, Ok(()));

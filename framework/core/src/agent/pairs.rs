@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use vreserve_core::ids::{LinkClass, LinkId, SwitchId};
-use vreserve_core::lead::PairOutcome;
-use vreserve_core::overlay::PairWay;
-use vreserve_core::switch::{Path, SwitchEnd, SwitchOutcome, SwitchSpec};
 use vreserve_model::MacAddr;
 
-use super::Agent;
-use crate::control::messages::InForce;
-use crate::dataplane::CutoverSpec;
+use super::{Action, Agent, CutoverSpec};
+use crate::ids::{LinkClass, LinkId, SwitchId};
+use crate::lead::PairOutcome;
+use crate::overlay::{OverlayLink, PairWay};
+use crate::switch::{Path, SwitchEnd, SwitchOutcome, SwitchSpec};
 
 /// Source and destination.
 pub(super) type PairId = (MacAddr, MacAddr);
@@ -40,9 +38,9 @@ impl Agent {
         self.pairs.retain(|_, state| *state != PairState::On(link));
         for (id, moving) in &self.moving {
             if moving.from == Some(link) {
-                self.config.workers.release(*id);
+                self.actions.push_back(Action::Release(*id));
             } else if moving.to == Some(link) {
-                self.config.workers.abandon(*id);
+                self.actions.push_back(Action::Abandon(*id));
             }
         }
     }
@@ -86,8 +84,9 @@ impl Agent {
         Some(CutoverSpec { switch, star: self.star_towards(destination)? })
     }
 
-    /// Says what is in force, if that has changed.
-    pub(super) fn show_in_force(&self) {
+    /// What is in force: the links, but for the circuits that are known to be dead, and the pairs that take a
+    /// circuit or are being switched onto one.
+    pub fn in_force(&self) -> (Vec<OverlayLink>, Vec<PairWay>) {
         let links = self.overlay.links.iter().filter(|link| !self.dead.contains(&link.id));
         let pairs = self.pairs.iter().filter_map(|((source, destination), state)| {
             let link = match state {
@@ -96,12 +95,7 @@ impl Agent {
             };
             Some(PairWay { source: *source, destination: *destination, link: link? })
         });
-        let now = Some(InForce { links: links.cloned().collect(), pairs: pairs.collect() });
-        self.config.in_force.send_if_modified(|before| {
-            let is_other = *before != now;
-            *before = now;
-            is_other
-        });
+        (links.cloned().collect(), pairs.collect())
     }
 
     /// The circuit that the overlay wants a pair on; none for the star.
@@ -129,8 +123,12 @@ impl Agent {
         listed.or_else(|| only().map(|link| link.id))
     }
 
+    fn tell_switched(&mut self, revision: u64, outcome: PairOutcome) {
+        self.actions.push_back(Action::Switched { revision, outcome });
+    }
+
     /// A cut-over ended: the pair rests where it now is, and moves on if it is wanted elsewhere by now.
-    pub(super) fn handle_cutover_ended(&mut self, id: SwitchId, outcome: &SwitchOutcome) {
+    pub fn handle_cutover_ended(&mut self, id: SwitchId, outcome: &SwitchOutcome) {
         let Some(moving) = self.moving.remove(&id) else { return };
         let reason = match outcome.end {
             SwitchEnd::Completed | SwitchEnd::Released => None,

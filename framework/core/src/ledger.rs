@@ -6,22 +6,38 @@
 //!
 //! No I/O and no clock here: the shell writes what [`Ledger::poll`] gives, and hands in how it went.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vreserve_core::lead::{Action, Event};
-use vreserve_model::Timestamp;
+use vreserve_model::{RequestKey, Timestamp};
 
-use super::journal;
-use crate::store::Change;
+use crate::lead::{Action, Event, Record};
 
 /// How long after a failure the journal is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// One change of what is on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Keep this, in place of what was kept under its key.
+    Put(Box<Record>),
+    /// Keep nothing under this key any more.
+    Remove(RequestKey),
+}
+
+/// What was on disk.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The records that can be read.
+    pub records: Vec<Record>,
+    /// Keys of the others, with the reason.
+    pub unreadable: BTreeMap<String, String>,
+}
+
 /// What the shell is to do next.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub enum Step {
     /// Carry this out.
     Carry(Action),
     /// Answer this as one that was never asked, for this reason.
@@ -66,11 +82,21 @@ pub struct JournalStatus {
 
 /// A place in the order of records: on disk once [`Ledger::is_durable`] says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark(u64);
+pub struct Mark(u64);
+
+impl Change {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Change::Put(record) => &record.key.0,
+            Change::Remove(key) => &key.0,
+        }
+    }
+}
 
 /// What the outcome of a write means for the lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Turn {
     /// Nothing that it did not know.
     None,
     /// Nothing new may be asked for.
@@ -81,7 +107,7 @@ pub(super) enum Turn {
 
 /// The order of what is on its way to the journal and to backends.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub struct Ledger {
     waiting: VecDeque<Waiting>,
     /// Handed out to be written.
     writing: Option<Vec<Change>>,
@@ -90,7 +116,7 @@ pub(super) struct Ledger {
     retry_at: Option<Timestamp>,
     is_loading: bool,
     /// Keys on disk that can be read.
-    kept: std::collections::BTreeSet<String>,
+    kept: BTreeSet<String>,
     status: JournalStatus,
     /// How many changes were ever given, handed out, and written.
     given: u64,
@@ -107,13 +133,13 @@ enum Waiting {
 
 impl Ledger {
     /// Takes one action; gives back one that waits for nothing.
-    pub(super) fn handle_action(&mut self, action: Action) -> Option<Action> {
+    pub fn handle_action(&mut self, action: Action) -> Option<Action> {
         match action {
-            Action::Record(record) => self.push(journal::put(&record)),
-            Action::Forget(key) => self.push(Change::Remove { key: key.0 }),
+            Action::Record(record) => self.push(Change::Put(Box::new(record))),
+            Action::Forget(key) => self.push(Change::Remove(key)),
             Action::Rewrite(records) => {
                 let given = records.iter().map(|record| record.key.0.as_str());
-                let given: std::collections::BTreeSet<_> = given.collect();
+                let given: BTreeSet<_> = given.collect();
                 let waiting = self.waiting.iter().filter_map(|waiting| match waiting {
                     Waiting::Change(change) => Some(change),
                     Waiting::Call(_) => None,
@@ -122,8 +148,8 @@ impl Ledger {
                 let known = known.map(Change::key).chain(self.kept.iter().map(String::as_str));
                 let stale: Vec<String> =
                     known.filter(|key| !given.contains(key)).map(str::to_owned).collect();
-                stale.into_iter().for_each(|key| self.push(Change::Remove { key }));
-                records.iter().for_each(|record| self.push(journal::put(record)));
+                stale.into_iter().for_each(|key| self.push(Change::Remove(RequestKey(key))));
+                records.into_iter().for_each(|record| self.push(Change::Put(Box::new(record))));
             }
             // Whoever reads that something is asked for may count on its record.
             Action::Publish { event: Event::ReservationSubmitted { .. }, .. }
@@ -151,7 +177,7 @@ impl Ledger {
     }
 
     /// What is to be done next; none while a write or a time must be waited for.
-    pub(super) fn poll(&mut self, now: Timestamp) -> Option<Step> {
+    pub fn poll(&mut self, now: Timestamp) -> Option<Step> {
         loop {
             if self.writing.is_some() || self.is_loading {
                 return None;
@@ -174,7 +200,7 @@ impl Ledger {
     }
 
     /// When `poll` has something again that no outcome brings.
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.retry_at
     }
 
@@ -213,12 +239,12 @@ impl Ledger {
     }
 
     /// The journal is being read for the first time.
-    pub(super) fn begin_load(&mut self) {
+    pub fn begin_load(&mut self) {
         self.is_loading = true;
     }
 
     /// The journal was read, or could not be.
-    pub(super) fn handle_loaded(&mut self, now: Timestamp, outcome: Result<&journal::Loaded, &str>) {
+    pub fn handle_loaded(&mut self, now: Timestamp, outcome: Result<&Loaded, &str>) {
         self.is_loading = false;
         match outcome {
             Ok(loaded) => {
@@ -237,7 +263,7 @@ impl Ledger {
     }
 
     /// A record that this version cannot make sense of, besides those that the journal could not read.
-    pub(super) fn set_unreadable(&mut self, key: String, reason: String) {
+    pub fn set_unreadable(&mut self, key: String, reason: String) {
         self.kept.remove(&key);
         self.status.unreadable.insert(key, reason);
         self.status.records = self.kept.len();
@@ -253,12 +279,7 @@ impl Ledger {
     }
 
     /// What was handed out last was written, or may not have been.
-    pub(super) fn handle_written(
-        &mut self,
-        now: Timestamp,
-        outcome: Result<(), String>,
-        took: Duration,
-    ) -> Turn {
+    pub fn handle_written(&mut self, now: Timestamp, outcome: Result<(), String>, took: Duration) -> Turn {
         let changes = self.writing.take().unwrap_or_default();
         self.status.writes += 1;
         self.status.last_write_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -266,8 +287,8 @@ impl Ledger {
             Ok(()) => {
                 for change in changes {
                     match change {
-                        Change::Put { key, .. } => self.kept.insert(key),
-                        Change::Remove { key } => self.kept.remove(&key),
+                        Change::Put(record) => self.kept.insert(record.key.0),
+                        Change::Remove(key) => self.kept.remove(&key.0),
                     };
                 }
                 self.status.records = self.kept.len();
@@ -292,27 +313,27 @@ impl Ledger {
     }
 
     /// The place behind everything given so far.
-    pub(super) fn mark(&self) -> Mark {
+    pub fn mark(&self) -> Mark {
         Mark(self.given)
     }
 
     /// True once everything up to `mark` is on disk.
-    pub(super) fn is_durable(&self, mark: Mark) -> bool {
+    pub fn is_durable(&self, mark: Mark) -> bool {
         self.durable >= mark.0
     }
 
     /// True if nothing is on its way that can arrive: all is written, or cannot be.
-    pub(super) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.writing.is_none()
     }
 
     /// Why nothing new may be asked for; none if it may.
-    pub(super) fn failure(&self) -> Option<&str> {
+    pub fn failure(&self) -> Option<&str> {
         self.status.reason.as_deref()
     }
 
     /// The journal as operators see it.
-    pub(super) fn status(&self) -> &JournalStatus {
+    pub fn status(&self) -> &JournalStatus {
         &self.status
     }
 }
