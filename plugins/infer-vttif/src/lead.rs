@@ -2,14 +2,17 @@
 //! simulations drive it.
 
 use vreserve_sdk::Failure;
-use vreserve_sdk::model::{Timestamp, TopologyReport};
+use vreserve_sdk::model::{Pattern, Timestamp, TopologyReport};
 
 use crate::believe;
 use crate::config::Config;
-use crate::edges::Edges;
+use crate::edges::{Believed, Edges};
 use crate::matrix::{Matrix, Merged};
 use crate::pattern;
 use crate::report::{Pair, Report, Volume};
+
+/// So few edges are named anew every time.
+const CHEAP_EDGES: usize = 512;
 
 /// Merges reports and infers.
 pub struct Lead {
@@ -17,6 +20,8 @@ pub struct Lead {
     matrix: Matrix,
     edges: Edges,
     began: Option<Timestamp>,
+    pattern: Pattern,
+    named_at: Timestamp,
 }
 
 impl Lead {
@@ -25,8 +30,10 @@ impl Lead {
         Lead {
             window: config.window,
             matrix: Matrix::new(config.window, config.silent_after, config.max_pairs),
-            edges: Edges::new(config.threshold, config.min_rate, config.hold),
+            edges: Edges::new(config),
             began: None,
+            pattern: Pattern::Silent,
+            named_at: Timestamp::ZERO,
         }
     }
 
@@ -44,13 +51,27 @@ impl Lead {
     /// What is believed now.
     pub fn infer(&mut self, now: Timestamp) -> TopologyReport {
         let silent_nodes = self.matrix.expire(now);
-        let demands = self.edges.step(now, &self.matrix.rates());
-        let edges = demands.iter().filter(|demand| demand.confidence > 0.0);
-        let edges = edges.map(|demand| Pair { source: demand.source, destination: demand.destination });
-        let pattern = pattern::name(edges);
+        let Believed { demands, strengths } = self.edges.step(now, &self.matrix.rates());
+        let pattern = self.name(now, strengths);
         let seen_a_window = self.began.is_some_and(|began| now.since(began) >= self.window);
         let settled = seen_a_window && now.since(self.edges.changed()) >= self.window;
         TopologyReport { pattern, settled, silent_nodes, demands }
+    }
+
+    /// The pattern, which for many edges is looked for only when some came or went, and once in a window.
+    fn name(&mut self, now: Timestamp, strengths: Vec<(Pair, f64)>) -> Pattern {
+        let is_cheap = strengths.len() <= CHEAP_EDGES;
+        let is_same = self.edges.changed() < self.named_at && now.since(self.named_at) < self.window;
+        if is_cheap || !is_same {
+            self.named_at = now;
+            self.pattern = pattern::name(strengths.into_iter());
+        }
+        self.pattern
+    }
+
+    /// How many edges stay because they come and go too often.
+    pub fn in_union(&self) -> usize {
+        self.edges.in_union()
     }
 
     /// Volume in the window that is not attributed to a pair of guests.

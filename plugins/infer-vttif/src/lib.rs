@@ -18,6 +18,7 @@ mod matrix;
 mod observer;
 mod pattern;
 mod report;
+mod shape;
 mod window;
 
 use std::hash::{BuildHasher, RandomState};
@@ -30,6 +31,7 @@ pub use lead::Lead;
 pub use matrix::Merged;
 pub use observer::Observer;
 pub use report::{Pair, Report, Volume};
+pub use shape::Shape;
 
 /// The plugin.
 pub struct Vttif {
