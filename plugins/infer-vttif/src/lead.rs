@@ -86,4 +86,6 @@ impl Lead {
 }
 
 #[cfg(test)]
+mod churn_tests;
+#[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ mod contest;
 mod crowd;
 pub(crate) mod dataplane;
 pub(crate) mod ground;
+mod inference;
 mod latency;
 mod load;
 mod lookup;
@@ -24,12 +25,14 @@ pub(crate) mod node;
 mod page;
 mod peers;
 mod plot;
+mod program;
 mod raw;
 mod record;
 mod scale;
 pub(crate) mod spread;
 mod table;
 mod target;
+mod topology;
 pub(crate) mod underlay;
 mod versus;
 
@@ -48,13 +51,15 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 6] = [
+const SUITES: [(&str, Suite); 8] = [
     ("capture", Suite::InLab(capture::run)),
     ("dataplane", Suite::InLab(dataplane::run)),
+    ("inference", Suite::InLab(inference::run)),
     ("latency", Suite::InLab(latency::run)),
     ("lookup", Suite::Alone(lookup::run)),
     ("peers", Suite::InLab(peers::run)),
     ("scale", Suite::InLab(scale::run)),
+    ("topology", Suite::Alone(topology::run)),
 ];
 
 /// In place of a suite: makes the page from the records.
@@ -65,7 +70,7 @@ const REPORT: &str = "report";
 enum Suite {
     /// Between daemons; the build is done, rights and packages are there.
     InLab(fn(&Options, &Artifacts) -> anyhow::Result<Record>),
-    /// One program that it builds for release itself.
+    /// One program that it builds itself.
     Alone(fn(&Options) -> anyhow::Result<Record>),
 }
 
@@ -88,7 +93,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
     /// Write the record to this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "json", value_name = "FILE")]
     out: Option<PathBuf>,
     /// Fail if a target is missed.
     #[arg(long)]

@@ -63,6 +63,16 @@ const PROMISES: &[Promise] = &[
     ("lookup", "10000000 addresses scanned", "running pairs", Metric::Allocations, Value, AtMost(0.0)),
     // A cache of 131,072 keys of 64 octets, and what is counted.
     ("lookup", "10000000 addresses scanned", "one worker", Metric::StateMemory, Value, AtMost(12.0)),
+    // One percent of the throughput, and of the round trip what two runs of one subject differ by anyway.
+    ("inference", "wire", "inferring", Metric::Tcp1, Ratio, AtLeast(0.99)),
+    ("inference", "super", "inferring", Metric::Tcp1, Ratio, AtLeast(0.99)),
+    ("inference", "wire", "inferring", Metric::RoundTripP50, Ratio, AtMost(1.02)),
+    ("inference", "super", "inferring", Metric::RoundTripP50, Ratio, AtMost(1.02)),
+    ("inference", "1000000 pairs of 10000 guests", "lead", Metric::Interval, Value, AtMost(1000.0)),
+    ("inference", "1000000 pairs of 10000 guests", "lead", Metric::StateMemory, Value, AtMost(1024.0)),
+    ("topology", "10 % noise", "*", Metric::Recognised, Value, AtLeast(99.0)),
+    ("topology", "10 % noise, unequal", "*", Metric::Recognised, Value, AtLeast(99.0)),
+    ("topology", "*", "random graphs", Metric::FalseNames, Value, AtMost(1.0)),
     ("scale", "guests", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),
     ("scale", "guests", "*", Metric::SpreadSmall, Ratio, AtLeast(0.9)),
     ("scale", "links", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),

@@ -137,6 +137,8 @@ fn random_graphs_have_no_name() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn any_edges_have_a_name(
         edges in proptest::collection::vec((0_usize..30, 0_usize..30, 0.0_f64..1e12), 0..120),
