@@ -11,9 +11,6 @@ use crate::matrix::{Matrix, Merged};
 use crate::pattern;
 use crate::report::{Pair, Report, Volume};
 
-/// So few edges are named anew every time.
-const CHEAP_EDGES: usize = 512;
-
 /// Merges reports and infers.
 pub struct Lead {
     window: std::time::Duration,
@@ -21,7 +18,7 @@ pub struct Lead {
     edges: Edges,
     began: Option<Timestamp>,
     pattern: Pattern,
-    named_at: Timestamp,
+    named_at: Option<Timestamp>,
 }
 
 impl Lead {
@@ -33,7 +30,7 @@ impl Lead {
             edges: Edges::new(config),
             began: None,
             pattern: Pattern::Silent,
-            named_at: Timestamp::ZERO,
+            named_at: None,
         }
     }
 
@@ -58,12 +55,12 @@ impl Lead {
         TopologyReport { pattern, settled, silent_nodes, demands }
     }
 
-    /// The pattern, which for many edges is looked for only when some came or went, and once in a window.
+    /// The pattern, which is looked for when edges came or went, and once in a window, as strengths change too.
     fn name(&mut self, now: Timestamp, strengths: Vec<(Pair, f64)>) -> Pattern {
-        let is_cheap = strengths.len() <= CHEAP_EDGES;
-        let is_same = self.edges.changed() < self.named_at && now.since(self.named_at) < self.window;
-        if is_cheap || !is_same {
-            self.named_at = now;
+        let is_known =
+            self.named_at.is_some_and(|at| self.edges.changed() < at && now.since(at) < self.window);
+        if !is_known {
+            self.named_at = Some(now);
             self.pattern = pattern::name(strengths.into_iter());
         }
         self.pattern

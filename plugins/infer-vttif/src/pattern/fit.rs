@@ -162,16 +162,20 @@ impl<'a> Layout<'a> {
         self.guest_at[place] = Some(guest);
         let guests = self.graph.guests;
         let (graph, places) = (self.graph, self.places);
-        for near in &graph.near[guest] {
+        let free: Vec<_> = (0..guests).filter(|other| self.guest_at[*other].is_none()).collect();
+        for near in graph.near[guest].iter().filter(|near| self.place_of[**near].is_none()) {
             self.is_touched[*near] = true;
-            for other in 0..guests {
+            for other in &free {
                 self.scores[near * guests + other] +=
                     score(graph, guest * guests + near, places, place * guests + other);
             }
         }
-        for near in &places.near[place] {
+        let far: Vec<_> = (0..guests)
+            .filter(|other| self.place_of[*other].is_none() && !is_near(graph, guest * guests + other))
+            .collect();
+        for near in places.near[place].iter().filter(|near| self.guest_at[**near].is_none()) {
             // Those near the guest have had it.
-            for other in (0..guests).filter(|other| !is_near(graph, guest * guests + other)) {
+            for other in &far {
                 self.scores[other * guests + near] +=
                     score(graph, guest * guests + other, places, place * guests + near);
             }
@@ -195,8 +199,11 @@ impl<'a> Layout<'a> {
     /// The guest without a place whose best place is the most certain.
     fn most_certain(&self) -> Option<(usize, usize)> {
         let guests = self.graph.guests;
-        let mut best: Option<((bool, bool, i32), usize, usize)> = None;
-        for guest in (0..guests).filter(|guest| self.place_of[*guest].is_none()) {
+        let mut best: Option<((bool, i32), usize, usize)> = None;
+        let is_free = |guest: &usize| self.place_of[*guest].is_none();
+        // Where the graph falls apart, nobody is near those that have a place.
+        let has_near = (0..guests).any(|guest| self.is_touched[guest] && is_free(&guest));
+        for guest in (0..guests).filter(is_free).filter(|guest| !has_near || self.is_touched[*guest]) {
             let (mut first, mut second, mut place) = (i32::MIN / 2, i32::MIN / 2, 0);
             let row = &self.scores[guest * guests..(guest + 1) * guests];
             for (at, score) in row.iter().enumerate().filter(|(at, _)| self.guest_at[*at].is_none()) {
@@ -206,7 +213,7 @@ impl<'a> Layout<'a> {
                     second = *score;
                 }
             }
-            let rank = (self.is_touched[guest], first - second >= CERTAIN, first);
+            let rank = (first - second >= CERTAIN, first);
             if best.is_none_or(|(least, ..)| rank > least) {
                 best = Some((rank, guest, place));
             }
