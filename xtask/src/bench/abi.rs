@@ -36,7 +36,8 @@ struct Cell {
 /// # Errors
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
-    let printed: Printed = program::printed(PROGRAM, options)?;
+    let rounds = options.rounds.to_string();
+    let printed: Printed = program::measure(PROGRAM, options.profile, &[&rounds])?;
     let mut samples = Vec::new();
     for (nth, round) in printed.rounds.iter().enumerate() {
         samples.extend(of_round(nth, round).into_iter().filter(|sample| options.wants(&sample.setting)));

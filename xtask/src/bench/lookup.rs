@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::metric::Metric;
 use super::record::{Record, Sample};
 use super::{Options, program};
+use crate::artifacts::Profile;
 
 const PROGRAM: &str = "lookup";
 const OCTETS_OF_MIB: f64 = 1024.0 * 1024.0;
@@ -57,7 +58,8 @@ struct Scan {
 /// # Errors
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
-    let printed: Printed = program::printed(PROGRAM, options)?;
+    let rounds = options.rounds.to_string();
+    let printed: Printed = program::measure(PROGRAM, Profile::Release, &[&rounds])?;
     let mut samples = Vec::new();
     for (nth, round) in printed.rounds.iter().enumerate() {
         samples.extend(of_round(nth, round).into_iter().filter(|sample| options.wants(&name_of(sample))));

@@ -42,8 +42,20 @@ pub(crate) enum Metric {
     Install,
     /// Heap allocations while frames were forwarded.
     Allocations,
-    /// Memory that the forwarding state of one worker holds, in MiB.
+    /// Memory that the forwarding state of one worker, or the lead's inference, holds, in MiB.
     StateMemory,
+    /// Patterns that were recognised, in percent of trials.
+    Recognised,
+    /// Random graphs that were given a name, in percent of trials.
+    FalseNames,
+    /// Time to merge one report of a node, in µs.
+    Merge,
+    /// Time to infer once, in ms.
+    Infer,
+    /// Time to plan once, in ms.
+    Plan,
+    /// Time to merge all reports of one interval, infer and plan, in ms.
+    Interval,
 }
 
 impl Metric {
@@ -69,12 +81,27 @@ impl Metric {
             Self::Install => "time to install",
             Self::Allocations => "heap allocations",
             Self::StateMemory => "memory held",
+            Self::Recognised => "recognised",
+            Self::FalseNames => "false names",
+            Self::Merge => "time per report",
+            Self::Infer => "time to infer",
+            Self::Plan => "time to plan",
+            Self::Interval => "time per interval",
         }
     }
 
     /// Whether a ratio to a baseline says anything: not of what is mostly zero.
     pub(crate) fn has_ratio(self) -> bool {
-        !matches!(self, Self::SmallLost | Self::IdleCpu | Self::Allocations | Self::Moves | Self::Revisions)
+        !matches!(
+            self,
+            Self::SmallLost
+                | Self::IdleCpu
+                | Self::Allocations
+                | Self::Moves
+                | Self::Revisions
+                | Self::Recognised
+                | Self::FalseNames
+        )
     }
 
     /// Its unit.
@@ -83,8 +110,9 @@ impl Metric {
             Self::Tcp1 | Self::Tcp4 | Self::SpreadTcp => "Gbit/s",
             Self::Small | Self::SpreadSmall => "k/s",
             Self::Moves | Self::Revisions => "/s",
-            Self::SmallLost | Self::IdleCpu => "%",
-            Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 => "µs",
+            Self::SmallLost | Self::IdleCpu | Self::Recognised | Self::FalseNames => "%",
+            Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 | Self::Merge => "µs",
+            Self::Infer | Self::Plan | Self::Interval => "ms",
             Self::CpuPerGb => "s",
             Self::MemoryPeak | Self::StateMemory => "MiB",
             Self::FrameTime | Self::Install => "ns",

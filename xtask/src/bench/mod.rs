@@ -16,6 +16,7 @@ mod contest;
 mod crowd;
 pub(crate) mod dataplane;
 pub(crate) mod ground;
+mod inference;
 mod latency;
 mod load;
 mod lookup;
@@ -32,6 +33,7 @@ mod scale;
 pub(crate) mod spread;
 mod table;
 mod target;
+mod topology;
 pub(crate) mod underlay;
 mod versus;
 
@@ -50,14 +52,16 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 7] = [
+const SUITES: [(&str, Suite); 9] = [
     ("abi", Suite::Alone(abi::run)),
     ("capture", Suite::InLab(capture::run)),
     ("dataplane", Suite::InLab(dataplane::run)),
+    ("inference", Suite::InLab(inference::run)),
     ("latency", Suite::InLab(latency::run)),
     ("lookup", Suite::Alone(lookup::run)),
     ("peers", Suite::InLab(peers::run)),
     ("scale", Suite::InLab(scale::run)),
+    ("topology", Suite::Alone(topology::run)),
 ];
 
 /// In place of a suite: makes the page from the records.
@@ -68,7 +72,7 @@ const REPORT: &str = "report";
 enum Suite {
     /// Between daemons; the build is done, rights and packages are there.
     InLab(fn(&Options, &Artifacts) -> anyhow::Result<Record>),
-    /// One program that it builds for release itself.
+    /// One program that it builds itself.
     Alone(fn(&Options) -> anyhow::Result<Record>),
 }
 

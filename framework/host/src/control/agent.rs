@@ -263,7 +263,8 @@ impl Agent {
     async fn report(&mut self) {
         self.collect().await;
         let delta = self.matrix.take_delta();
-        let cells: Vec<_> = delta.cells.iter().map(report::record_of).collect();
+        let cells: Vec<_> =
+            delta.cells.iter().map(report::record_of).chain(report::record_of_rest(delta.other)).collect();
         let now = self.config.clock.now();
         match self.config.infer.call(now, |infer| infer.observe(now, &cells)) {
             Ok(report) if report.is_empty() => {}

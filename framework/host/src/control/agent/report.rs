@@ -139,6 +139,19 @@ pub(crate) fn record_of(cell: &Cell) -> vreserve_abi::Cell {
     }
 }
 
+/// What kept no pair, if anything, as a count from nobody to everybody: it belongs to no guest pair, and is not lost.
+pub(super) fn record_of_rest(rest: Weight) -> Option<vreserve_abi::Cell> {
+    let record = vreserve_abi::Cell {
+        source: [0; 6],
+        destination: [0xff; 6],
+        vlan: vreserve_core::frame::NO_VLAN,
+        reserved: 0,
+        bytes: rest.bytes,
+        frames: rest.frames,
+    };
+    (rest != Weight::ZERO).then_some(record)
+}
+
 impl Agent {
     /// The state as of the last collection.
     pub(super) fn view(&self) -> AgentView {
