@@ -44,6 +44,20 @@ pub(crate) enum Metric {
     Allocations,
     /// Memory that the forwarding state of one worker holds, in MiB.
     StateMemory,
+    /// What a plan comes to, in percent of the exact optimum: the median over instances.
+    OptimumMedian,
+    /// The same at the 5th percentile.
+    OptimumP5,
+    /// The same of the worst instance.
+    OptimumLeast,
+    /// What a plan gains over the star alone, in percent of what could be gained: the median over instances.
+    GainMedian,
+    /// The same at the 5th percentile.
+    GainP5,
+    /// Instances whose plan is worth less than the star alone.
+    BelowStar,
+    /// Time of one plan, in ms.
+    PlanTime,
 }
 
 impl Metric {
@@ -69,6 +83,13 @@ impl Metric {
             Self::Install => "time to install",
             Self::Allocations => "heap allocations",
             Self::StateMemory => "memory held",
+            Self::OptimumMedian => "of the optimum, median",
+            Self::OptimumP5 => "of the optimum, 5th percentile",
+            Self::OptimumLeast => "of the optimum, least",
+            Self::GainMedian => "of the possible gain, median",
+            Self::GainP5 => "of the possible gain, 5th percentile",
+            Self::BelowStar => "plans under the star",
+            Self::PlanTime => "time to plan",
         }
     }
 
@@ -84,12 +105,15 @@ impl Metric {
             Self::Small | Self::SpreadSmall => "k/s",
             Self::Moves | Self::Revisions => "/s",
             Self::SmallLost | Self::IdleCpu => "%",
+            Self::OptimumMedian | Self::OptimumP5 | Self::OptimumLeast => "%",
+            Self::GainMedian | Self::GainP5 => "%",
             Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 => "µs",
             Self::CpuPerGb => "s",
             Self::MemoryPeak | Self::StateMemory => "MiB",
             Self::FrameTime | Self::Install => "ns",
             Self::FrameRate => "M/s",
-            Self::Allocations => "",
+            Self::Allocations | Self::BelowStar => "",
+            Self::PlanTime => "ms",
         }
     }
 }

@@ -23,6 +23,7 @@ mod metric;
 pub(crate) mod node;
 mod page;
 mod peers;
+mod planner;
 mod plot;
 mod raw;
 mod record;
@@ -48,12 +49,13 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 6] = [
+const SUITES: [(&str, Suite); 7] = [
     ("capture", Suite::InLab(capture::run)),
     ("dataplane", Suite::InLab(dataplane::run)),
     ("latency", Suite::InLab(latency::run)),
     ("lookup", Suite::Alone(lookup::run)),
     ("peers", Suite::InLab(peers::run)),
+    ("planner", Suite::Alone(planner::run)),
     ("scale", Suite::InLab(scale::run)),
 ];
 
@@ -88,7 +90,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
     /// Write the record to this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "json", value_name = "FILE")]
     out: Option<PathBuf>,
     /// Fail if a target is missed.
     #[arg(long)]
@@ -107,6 +109,8 @@ pub(crate) struct Options {
     /// Of one measurement.
     pub(crate) length: Duration,
     pub(crate) lab: String,
+    /// Built as for tests; of suites that build for themselves.
+    pub(crate) dev: bool,
     only: Vec<String>,
 }
 
@@ -130,6 +134,7 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
         length: Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds.max(1) }),
         lab: arguments.lab.clone(),
+        dev: arguments.dev,
         only: arguments.only.clone(),
     };
     let (_, suite) =

@@ -63,6 +63,10 @@ const PROMISES: &[Promise] = &[
     ("lookup", "10000000 addresses scanned", "running pairs", Metric::Allocations, Value, AtMost(0.0)),
     // A cache of 131,072 keys of 64 octets, and what is counted.
     ("lookup", "10000000 addresses scanned", "one worker", Metric::StateMemory, Value, AtMost(12.0)),
+    ("planner", "random instances", "greedy and refined", Metric::OptimumMedian, Value, AtLeast(95.0)),
+    ("planner", "random instances", "greedy and refined", Metric::OptimumP5, Value, AtLeast(85.0)),
+    ("planner", "random instances", "greedy and refined", Metric::BelowStar, Value, AtMost(0.0)),
+    ("planner", "1000 nodes*", "*", Metric::PlanTime, Value, AtMost(1000.0)),
     ("scale", "guests", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),
     ("scale", "guests", "*", Metric::SpreadSmall, Ratio, AtLeast(0.9)),
     ("scale", "links", "*", Metric::SpreadTcp, Ratio, AtLeast(0.9)),
