@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    BitsPerSecond, Capabilities, Explanation, MacAddr, PairQuestion, Timestamp, TopologyReport,
-};
+use crate::{BitsPerSecond, Capabilities, Explanation, MacAddr, PairQuestion, Timestamp, TopologyReport};
 
 /// One node as a planner sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Suite `planner`: adapt-vadapt's choice alone. How close it comes to the exact optimum of small random problems, which
 //! measures no time, and how long a plan for a thousand nodes takes.
 //!
-//! Measured by the program `planner` of `tests/instructions`, whose JSON is read here.
+//! Measured by the plugin's example `planner`, whose JSON is read here.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,7 +14,7 @@ use super::metric::Metric;
 use super::record::{Record, Sample};
 use crate::{interrupt, run};
 
-const PACKAGE: &str = "vreserve-instructions";
+const PACKAGE: &str = "vreserve-adapt-vadapt";
 const PROGRAM: &str = "planner";
 /// The parts, as `--only` and the program know them.
 const PARTS: [&str; 2] = ["quality", "time"];
@@ -63,11 +63,12 @@ struct Plans {
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
     let profile: &[&str] = if options.dev { &[] } else { &["--release"] };
-    let build = [&["build", "--package", PACKAGE, "--bin", PROGRAM], profile].concat();
+    let build = [&["build", "--package", PACKAGE, "--example", PROGRAM], profile].concat();
     run::run(&mut run::cargo(&build))?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    let mut program = Command::new(target.join(if options.dev { "debug" } else { "release" }).join(PROGRAM));
+    let built = target.join(if options.dev { "debug" } else { "release" }).join("examples");
+    let mut program = Command::new(built.join(PROGRAM));
     program.arg(options.rounds.to_string());
     program.args(PARTS.iter().filter(|part| options.wants(part)));
     let output = program.output().context("start `planner`")?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vreserve_adapt_vadapt::{Config, Planner};
-use vreserve_model::{
+use vreserve_sdk::model::{
     BackendView, BitsPerSecond, Capabilities, CircuitView, Demand, Guest, MacAddr, NodeView, Pattern,
     Snapshot, Timestamp, TopologyReport, WantedLink,
 };
