@@ -2,6 +2,7 @@
 
 mod booking;
 mod moment;
+mod planning;
 mod plugins;
 mod render;
 
@@ -76,6 +77,17 @@ enum Command {
         /// Its key, as reserve printed it and calendar shows it
         key: u64,
     },
+    /// Show why two nodes, or those of two guests, are served as they are
+    Explain {
+        #[command(flatten)]
+        ask: Ask,
+        /// A node's name or a guest's address
+        from: String,
+        /// Another
+        to: String,
+    },
+    /// Show what the planner would do with another matrix, and change nothing
+    Plan(planning::Plan),
     /// Show what happened
     Events {
         #[command(flatten)]
@@ -152,6 +164,10 @@ impl Command {
                 let request = Request::Cancel { key: BookingId(key) };
                 ask.show(&request, |_| "cancelled\n".to_owned())
             }
+            Command::Explain { ask, from, to } => {
+                ask.show(&Request::Explain { from, to }, planning::explanation)
+            }
+            Command::Plan(plan) => plan.run(),
             Command::Events { ask, follow } => ask.events(follow),
             Command::Plugins(plugins) => plugins.run(),
             Command::Keygen { file } => {

@@ -13,6 +13,7 @@ mod generations;
 mod inputs;
 mod journal;
 mod ledger;
+mod planning;
 mod reload;
 mod view;
 
@@ -45,6 +46,7 @@ use ledger::Ledger;
 pub use generations::Generation;
 pub use journal::{JournalAnswer, Loaded};
 pub use ledger::{JournalState, JournalStatus};
+pub use planning::{ExplainView, PlannedChange, SupposedDemand, WhatIfView};
 pub use reload::{BackendChange, FormerBackend, LeadChanges};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
 
@@ -156,6 +158,10 @@ pub enum Question {
     Reserve(BookingWish, oneshot::Sender<Result<CalendarEntry, String>>),
     /// One is no longer wanted.
     Cancel(BookingId, oneshot::Sender<Result<(), String>>),
+    /// Why two nodes, or those of two guests, are served as they are.
+    Explain(String, String, oneshot::Sender<Result<ExplainView, String>>),
+    /// What the planner would do with this matrix.
+    WhatIf(Vec<SupposedDemand>, oneshot::Sender<Result<WhatIfView, String>>),
 }
 
 /// What the lead's shell is made of.
