@@ -5,8 +5,8 @@ use std::path::PathBuf;
 const VARIABLE: &str = "VRESERVE_BIN_DIR";
 const BUILD: &str = "cargo build -p vreserve -p vreserve-testbed -p vreserve-capture-iouring \
                      -p vreserve-capture-pcap -p vreserve-link-tcp -p vreserve-link-udp -p vreserve-link-vxlan \
-                     -p vreserve-infer-vttif -p vreserve-adapt-vadapt -p vreserve-reserve-odin \
-                     -p vreserve-reserve-gara -p vreserve-reserve-exec";
+                     -p vreserve-infer-vttif -p vreserve-adapt-vadapt -p vreserve-adapt-watermark \
+                     -p vreserve-reserve-odin -p vreserve-reserve-gara -p vreserve-reserve-exec";
 
 /// The directory of programs and plugins: `VRESERVE_BIN_DIR`, or the one above the test's own.
 pub fn directory() -> PathBuf {

@@ -13,7 +13,7 @@ use crate::{packages, run};
 /// The package of the system tests.
 const SYSTEM_TESTS: &str = "vreserve-tests";
 /// What is started, by package; a plugin's shared object is named after its package.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 14] = [
     "vreserve",
     "vreserve-testbed",
     "vreserve-sim",
@@ -24,6 +24,7 @@ const PACKAGES: [&str; 13] = [
     "vreserve-link-vxlan",
     "vreserve-infer-vttif",
     "vreserve-adapt-vadapt",
+    "vreserve-adapt-watermark",
     "vreserve-reserve-odin",
     "vreserve-reserve-gara",
     "vreserve-reserve-exec",

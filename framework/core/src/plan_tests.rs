@@ -106,7 +106,7 @@ fn a_senseless_wish_is_left_out_and_named() {
     let wanted = Wanted {
         links: vec![link("a", "a"), link("b", "a")],
         rules: vec![rule("a", "b"), rule("b", "a"), rule("a", "c")],
-        notes: vec![],
+        ..Wanted::default()
     };
     let (layout, left_out) = Layout::from_wanted(&wanted);
     assert_eq!(layout.links.keys().collect::<Vec<_>>(), [&LinkKey::new("a", "b", "omninet")]);

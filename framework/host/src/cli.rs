@@ -2,6 +2,7 @@
 
 mod booking;
 mod moment;
+mod planning;
 mod plugins;
 mod render;
 mod replay;
@@ -77,6 +78,17 @@ enum Command {
         /// Its key, as reserve printed it and calendar shows it
         key: u64,
     },
+    /// Show why two nodes, or those of two guests, are served as they are
+    Explain {
+        #[command(flatten)]
+        ask: Ask,
+        /// A node's name or a guest's address
+        from: String,
+        /// Another
+        to: String,
+    },
+    /// Show what the planner would do with another matrix, and change nothing
+    Plan(planning::Plan),
     /// Find out what an overlay would have reserved for the traffic of a capture; asks nobody for anything
     Replay(replay::Replay),
     /// Show what happened
@@ -155,6 +167,10 @@ impl Command {
                 let request = Request::Cancel { key: BookingId(key) };
                 ask.show(&request, |_| "cancelled\n".to_owned())
             }
+            Command::Explain { ask, from, to } => {
+                ask.show(&Request::Explain { from, to }, planning::explanation)
+            }
+            Command::Plan(plan) => plan.run(),
             Command::Replay(replay) => replay.run(),
             Command::Events { ask, follow } => ask.events(follow),
             Command::Plugins(plugins) => plugins.run(),

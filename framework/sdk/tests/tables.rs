@@ -289,6 +289,8 @@ fn an_adaptation_instance_lives_panics_and_closes() {
         topology: TopologyReport::silent(),
         backends: Vec::new(),
         circuits: Vec::new(),
+        max_hops: 1,
+        question: None,
     };
     let call = |now| {
         let (document, demands) = shim::snapshot_out(&snapshot(now));

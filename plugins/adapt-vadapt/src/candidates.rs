@@ -28,37 +28,63 @@ impl<'a> Candidates<'a> {
         is_on(&pair.a) && is_on(&pair.z)
     }
 
-    /// What the backend of `network` can do, if it is up.
-    pub(crate) fn capabilities(&self, network: &str) -> Option<&'a Capabilities> {
-        self.backends.iter().find(|backend| backend.network == network).map(|backend| &backend.capabilities)
+    /// The backend of `network`, if it is up.
+    pub(crate) fn backend(&self, network: &str) -> Option<&'a BackendView> {
+        self.backends.iter().find(|backend| backend.network == network)
     }
 
-    /// The network to ask for a circuit: the first in the order of backends that both nodes share and on
-    /// which a circuit pays off.
+    /// What the backend of `network` can do, if it is up.
+    pub(crate) fn capabilities(&self, network: &str) -> Option<&'a Capabilities> {
+        self.backend(network).map(|backend| &backend.capabilities)
+    }
+
+    /// The networks that both nodes share, in the order of backends.
+    pub(crate) fn shared<'b>(&'b self, pair: &'b NodePair) -> impl Iterator<Item = &'a BackendView> + 'b {
+        self.backends.iter().filter(|backend| self.share(pair, &backend.network))
+    }
+
+    /// The networks to ask for a circuit: those of the shared ones on which it pays off, if demand is expected to go
+    /// on for `lasting`.
     ///
     /// # Errors
     /// Why there is none, for a person.
-    pub(crate) fn network(&self, pair: &NodePair, config: &Config) -> Result<&'a BackendView, String> {
-        let shared = || self.backends.iter().filter(|backend| self.share(pair, &backend.network));
-        let pays = |backend: &&BackendView| {
-            !config.break_even || share(config.assumed_duration, &backend.capabilities) >= config.min_share
-        };
-        shared().find(pays).ok_or_else(|| match shared().next() {
+    pub(crate) fn networks(
+        &self,
+        pair: &NodePair,
+        config: &Config,
+        lasting: Duration,
+    ) -> Result<Vec<&'a BackendView>, String> {
+        let pays = |backend: &&BackendView| pays(config, lasting, &backend.capabilities);
+        let paying: Vec<_> = self.shared(pair).filter(pays).collect();
+        if !paying.is_empty() {
+            return Ok(paying);
+        }
+        Err(match self.shared(pair).next() {
             None => "no common reservable network with a backend that is up".to_owned(),
-            Some(backend) => format!(
-                "a circuit on {} would carry traffic for only {:.0} % of its time",
-                backend.network,
-                share(config.assumed_duration, &backend.capabilities) * 100.0
-            ),
+            Some(backend) => does_not_pay(backend, lasting),
         })
     }
+}
+
+/// True if a circuit carries traffic for enough of its time, or nobody asks.
+pub(crate) fn pays(config: &Config, lasting: Duration, backend: &Capabilities) -> bool {
+    !config.break_even || share(lasting, backend) >= config.min_share
+}
+
+/// Says that a circuit does not pay off.
+pub(crate) fn does_not_pay(backend: &BackendView, lasting: Duration) -> String {
+    let percent = share(lasting, &backend.capabilities) * 100.0;
+    let (network, seconds) = (&backend.network, lasting.as_secs_f64());
+    format!(
+        "a circuit on {network} would carry traffic for only {percent:.0} % of its time if demand goes on for {seconds:.0} s"
+    )
 }
 
 /// The share of a circuit's paid time that carries traffic, (D − S) / (D + T), for demand that lasts D and a
 /// backend with set-up time S and teardown time T; 0 if set-up outlasts demand.
 pub(crate) fn share(lasting: Duration, backend: &Capabilities) -> f64 {
     let carrying = lasting.saturating_sub(backend.setup_time).as_secs_f64();
-    carrying / (lasting + backend.teardown_time).as_secs_f64().max(f64::MIN_POSITIVE)
+    carrying / lasting.saturating_add(backend.teardown_time).as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
 /// The rate to ask for: that of the backend where it is fixed, else demand with headroom within what is set for

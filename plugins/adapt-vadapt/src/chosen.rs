@@ -30,6 +30,10 @@ pub(crate) struct Chosen {
     pub low: Stopwatch,
     /// How long a challenger has been ahead by the margin.
     pub beaten: Stopwatch,
+    /// How long demand with headroom has been well under the rate.
+    pub slack: Stopwatch,
+    /// The largest demand meanwhile.
+    pub peak: BitsPerSecond,
     /// Guests that have talked since the pair was chosen. Kept while they pause, so that rules stay put.
     pub guests: BTreeSet<GuestPair>,
 }
@@ -38,6 +42,11 @@ impl Stopwatch {
     /// Takes whether it is true now.
     pub(crate) fn watch(&mut self, is_true: bool, now: Timestamp) {
         self.0 = is_true.then(|| self.0.unwrap_or(now));
+    }
+
+    /// Since when it has been true; none if it is not.
+    pub(crate) fn since(self) -> Option<Timestamp> {
+        self.0
     }
 
     /// True if it has been true for `duration` at least.
@@ -57,6 +66,8 @@ impl Chosen {
             backing_off: false,
             low: Stopwatch::default(),
             beaten: Stopwatch::default(),
+            slack: Stopwatch::default(),
+            peak: BitsPerSecond(0),
             guests: BTreeSet::new(),
         }
     }

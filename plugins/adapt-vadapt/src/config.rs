@@ -9,7 +9,10 @@ use vreserve_sdk::Failure;
 use vreserve_sdk::model::BitsPerSecond;
 use vreserve_sdk::model::duration::{self, DurationText};
 
-/// Budget, watermarks, holds and the break-even test.
+/// Bound of `refine_steps`: a plan is made once a second or more often.
+const MAX_STEPS: u32 = 1_000_000;
+
+/// Budgets, watermarks, holds, the break-even test, and what is to be made large.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -43,6 +46,112 @@ pub struct Config {
     pub assumed_duration: Duration,
     /// The least share of a circuit's paid time that must carry traffic: 0 to 1.
     pub min_share: f64,
+    /// Whether a pair that has had demand a few times is expected to have it for as long as it did then, instead of
+    /// `assumed_duration`.
+    pub history: bool,
+    /// The most that all circuits together may come to. Any, unless given.
+    pub max_rate: Option<BitsPerSecond>,
+    /// The most that they may cost. Anything, unless given.
+    pub max_cost: Option<f64>,
+    /// What circuits cost by network, in a unit of the operator's own. Nothing where nothing is said.
+    pub costs: BTreeMap<String, Cost>,
+    /// The most circuits that are asked for or given back in one `change_period`. Any number, unless given.
+    pub max_changes: Option<usize>,
+    /// See `max_changes`.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub change_period: Duration,
+    /// When the rate of a circuit that is there is changed.
+    pub resize: Resize,
+    /// Under which share of its rate demand with headroom must stay before a circuit is made smaller: 0 to 1.
+    pub shrink_below: f64,
+    /// For how long.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub shrink_after: Duration,
+    /// How a way is chosen where there are several.
+    pub routing: Routing,
+    /// Whether a pair may take two circuits by way of a third node, where the host can have it do so.
+    pub two_hop: bool,
+    /// What is to be made large.
+    pub objective: Objective,
+    /// Which guest pairs wait for each other, and what a circuit is worth to them.
+    pub latency: Latency,
+    /// What the star carries between any two nodes: then a circuit is worth what it carries more than that. A circuit
+    /// is worth all that it carries, unless given.
+    pub star_rate: Option<BitsPerSecond>,
+    /// Steps of the refinement after the greedy choice; 0 for none.
+    pub refine_steps: u32,
+}
+
+/// What circuits on one network cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cost {
+    /// Each.
+    pub circuit: f64,
+    /// For each gbit/s of its rate.
+    pub per_gbit: f64,
+}
+
+impl Cost {
+    /// Of a circuit at this rate.
+    pub(crate) fn of(self, rate: BitsPerSecond) -> f64 {
+        self.circuit + self.per_gbit * rate.0 as f64 / 1e9
+    }
+}
+
+/// When the rate of a circuit that is there is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resize {
+    /// Never.
+    Never,
+    /// Where the backend can change it while the circuit carries traffic.
+    #[default]
+    InPlace,
+    /// Also where a second circuit has to take the place of the first.
+    Any,
+}
+
+/// How a way is chosen where there are several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Routing {
+    /// The one of fewest hops, and of equals the first: networks in the order of their backends.
+    #[default]
+    Shortest,
+    /// The one with the most capacity left.
+    Widest,
+}
+
+/// What is to be made large.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// What is carried.
+    #[default]
+    Throughput,
+    /// That, and what pairs that wait for each other are spared.
+    ThroughputAndLatency,
+}
+
+/// Which guest pairs wait for each other: those that exchange many small frames.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Latency {
+    /// The most bytes that a frame of such a pair has on average, both directions taken together.
+    pub max_frame: f64,
+    /// The fewest frames per second, both directions taken together.
+    pub min_frames: f64,
+    /// What a circuit is worth to the nodes of such a pair beside what it carries, as a rate.
+    pub worth: BitsPerSecond,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Latency { max_frame: 400.0, min_frames: 50.0, worth: BitsPerSecond(20_000_000) }
+    }
 }
 
 /// The rates of circuits on one network.
@@ -77,6 +186,21 @@ impl Default for Config {
             break_even: true,
             assumed_duration: Duration::from_secs(300),
             min_share: 0.3,
+            history: true,
+            max_rate: None,
+            max_cost: None,
+            costs: BTreeMap::new(),
+            max_changes: None,
+            change_period: Duration::from_secs(10),
+            resize: Resize::default(),
+            shrink_below: 0.5,
+            shrink_after: Duration::from_secs(30),
+            routing: Routing::default(),
+            two_hop: true,
+            objective: Objective::default(),
+            latency: Latency::default(),
+            star_rate: None,
+            refine_steps: 2000,
         }
     }
 }
@@ -90,6 +214,11 @@ impl Config {
     /// The rates of circuits on a network; any, if nothing was said.
     pub(crate) fn rates_on(&self, network: &str) -> Rates {
         self.rates.get(network).copied().unwrap_or_default()
+    }
+
+    /// What circuits on a network cost; nothing, if nothing was said.
+    pub(crate) fn cost_on(&self, network: &str) -> Cost {
+        self.costs.get(network).copied().unwrap_or_default()
     }
 
     /// Checks what the types cannot.
@@ -109,7 +238,20 @@ impl Config {
         }
         require((1.0..=100.0).contains(&self.swap_margin), "swap_margin", "must be from 1 to 100")?;
         require((0.0..=1.0).contains(&self.min_share), "min_share", "must be from 0 to 1")?;
-        require(!self.assumed_duration.is_zero(), "assumed_duration", "must not be zero")
+        require(!self.assumed_duration.is_zero(), "assumed_duration", "must not be zero")?;
+        let is_cost = |cost: f64| cost.is_finite() && cost >= 0.0;
+        require(self.max_cost.is_none_or(is_cost), "max_cost", "must not be negative")?;
+        for (network, cost) in &self.costs {
+            require(is_cost(cost.circuit), &format!("costs.{network}.circuit"), "must not be negative")?;
+            require(is_cost(cost.per_gbit), &format!("costs.{network}.per_gbit"), "must not be negative")?;
+        }
+        require(self.max_changes != Some(0), "max_changes", "must not be zero")?;
+        require(!self.change_period.is_zero(), "change_period", "must not be zero")?;
+        require((0.0..=1.0).contains(&self.shrink_below), "shrink_below", "must be from 0 to 1")?;
+        require(self.latency.max_frame > 0.0, "latency.max_frame", "must be over 0")?;
+        require(self.latency.min_frames > 0.0, "latency.min_frames", "must be over 0")?;
+        require(self.star_rate != Some(BitsPerSecond(0)), "star_rate", "must not be zero")?;
+        require(self.refine_steps <= MAX_STEPS, "refine_steps", "must not be over 1000000")
     }
 }
 
@@ -133,6 +275,14 @@ mod tests {
             (r#"{"swap_margin":0.9}"#, "swap_margin"),
             (r#"{"min_share":2.0}"#, "min_share"),
             (r#"{"assumed_duration":"0s"}"#, "assumed_duration"),
+            (r#"{"max_cost":-1.0}"#, "max_cost"),
+            (r#"{"costs":{"qos":{"per_gbit":-0.5}}}"#, "costs.qos.per_gbit"),
+            (r#"{"max_changes":0}"#, "max_changes"),
+            (r#"{"change_period":"0s"}"#, "change_period"),
+            (r#"{"shrink_below":1.5}"#, "shrink_below"),
+            (r#"{"latency":{"max_frame":0.0}}"#, "latency.max_frame"),
+            (r#"{"star_rate":0}"#, "star_rate"),
+            (r#"{"refine_steps":2000000}"#, "refine_steps"),
         ] {
             assert_eq!(key_of(text).as_deref(), Some(key), "{text}");
         }

@@ -1,22 +1,30 @@
-//! VADAPT's greedy choice with hysteresis: E, then the top k by demand into H, then rules.
+//! VADAPT's choice with hysteresis: E, then the best H that the budgets take, then rules.
 //!
 //! One step per snapshot, in this order: see what became of the circuits, give back what is not needed, drop
-//! what is over the budget, fill free slots with the largest demands, let a lasting challenger replace a
-//! weak incumbent. The result is a function of the remembered choice and the snapshot, and the same snapshot
-//! again changes nothing.
+//! what is over the budget, choose ([`choice`](crate::choice)) among what is there and what would deserve a
+//! circuit, fill free slots with what was chosen, let what was chosen and has been ahead for a while replace
+//! what was not. The result is a function of what is remembered and the snapshot, and the same snapshot again changes
+//! nothing.
 
-use std::collections::BTreeMap;
+mod choosing;
+mod explaining;
+mod relaying;
+mod sizing;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vreserve_sdk::model::{BitsPerSecond, Snapshot, Timestamp, Wanted, WantedLink};
+use vreserve_sdk::model::{Snapshot, Timestamp, Wanted};
 
-use crate::candidates::{Candidates, rate_wanted};
+use crate::candidates::Candidates;
 use crate::chosen::Chosen;
 use crate::config::Config;
 use crate::demand::{Demands, NodePair, Placement};
+use crate::history::History;
+use crate::pace::Pace;
+use relaying::Relayed;
 
-/// More notes than a person reads help nobody.
-const MAX_NOTES: usize = 32;
 /// How long the reason of a release is told: a snapshot's answer is replaced before anybody can read it.
 const TELL_RELEASE_FOR: Duration = Duration::from_secs(60);
 
@@ -25,7 +33,11 @@ pub struct Planner {
     config: Config,
     /// None until the first snapshot, whose circuits are adopted.
     chosen: Option<BTreeMap<NodePair, Chosen>>,
+    /// Pairs on two circuits.
+    relayed: BTreeMap<NodePair, Relayed>,
     released: BTreeMap<NodePair, Release>,
+    history: History,
+    pace: Pace,
 }
 
 /// When and why a pair's circuit was given back.
@@ -43,38 +55,58 @@ pub struct Changes {
     pub released: u64,
     /// Pairs that took an incumbent's place.
     pub swapped: u64,
+    /// Circuits whose rate was changed.
+    pub resized: u64,
 }
 
 impl Planner {
     /// Remembers nothing yet.
     pub fn new(config: Config) -> Self {
-        Planner { config, chosen: None, released: BTreeMap::new() }
+        Planner {
+            config,
+            chosen: None,
+            relayed: BTreeMap::new(),
+            released: BTreeMap::new(),
+            history: History::default(),
+            pace: Pace::default(),
+        }
     }
 
     /// The overlay wanted now, and what changed.
     pub fn step(&mut self, snapshot: &Snapshot) -> (Wanted, Changes) {
         let placed = Placement::new(snapshot);
         let demands = Demands::new(snapshot, &placed);
+        let silent: BTreeSet<&str> = snapshot.topology.silent_nodes.iter().map(String::as_str).collect();
+        let is_known =
+            |pair: &NodePair| !silent.contains(pair.a.as_str()) && !silent.contains(pair.z.as_str());
+        let ranked = demands.ranked(&self.config);
+        let worths = ranked.iter().map(|(pair, worth)| (*pair, worth.0));
+        self.history.see(worths, is_known, &self.config, snapshot.now);
+        self.pace.forget(&self.config, snapshot.now);
         let mut step = Step {
             config: &self.config,
             snapshot,
             candidates: Candidates::new(snapshot),
-            demands,
+            demands: &demands,
+            silent,
+            history: &self.history,
+            pace: &mut self.pace,
             chosen: self.chosen.take().unwrap_or_else(|| adopt(snapshot)),
+            relayed: &mut self.relayed,
             released: &mut self.released,
             left_out: BTreeMap::new(),
+            unnoted: 0,
             changes: Changes::default(),
         };
         step.forget_releases();
         step.see(&placed);
         step.release();
         step.keep_to_budget();
-        let challengers = step.challengers();
-        let left = step.fill(challengers);
-        step.swap(left);
+        let choice = step.choose(&ranked);
         step.size();
+        step.relay(&choice, &placed);
         step.remember_guests(&placed);
-        let wanted = step.wanted();
+        let wanted = step.wanted(&choice);
         let changes = step.changes;
         self.chosen = Some(step.chosen);
         (wanted, changes)
@@ -95,21 +127,25 @@ struct Step<'a> {
     config: &'a Config,
     snapshot: &'a Snapshot,
     candidates: Candidates<'a>,
-    demands: Demands,
+    demands: &'a Demands,
+    silent: BTreeSet<&'a str>,
+    history: &'a History,
+    pace: &'a mut Pace,
     chosen: BTreeMap<NodePair, Chosen>,
+    relayed: &'a mut BTreeMap<NodePair, Relayed>,
     released: &'a mut BTreeMap<NodePair, Release>,
     left_out: BTreeMap<NodePair, String>,
+    /// Pairs left out beside those that are worth a word.
+    unnoted: usize,
     changes: Changes,
 }
 
-/// A pair that has no circuit and would deserve one.
-struct Challenger {
-    pair: NodePair,
-    rate: BitsPerSecond,
-    network: String,
-}
-
 impl Step<'_> {
+    /// What a silent node sends is unknown, not zero.
+    fn is_known(&self, pair: &NodePair) -> bool {
+        !self.silent.contains(pair.a.as_str()) && !self.silent.contains(pair.z.as_str())
+    }
+
     fn forget_releases(&mut self) {
         let now = self.snapshot.now;
         self.released.retain(|_, release| now.since(release.at) < TELL_RELEASE_FOR);
@@ -117,33 +153,31 @@ impl Step<'_> {
 
     fn see(&mut self, placed: &Placement<'_>) {
         let now = self.snapshot.now;
-        for (pair, chosen) in &mut self.chosen {
+        let mut all = std::mem::take(&mut self.chosen);
+        for (pair, chosen) in &mut all {
             let circuit = self.snapshot.circuits.iter().find(|circuit| {
                 circuit.network == chosen.network
                     && NodePair::new(&circuit.a, &circuit.z).as_ref() == Some(pair)
             });
             chosen.see(circuit, now);
-            // What a silent node sends is unknown, not zero.
-            let is_silent = |name: &String| *name == pair.a || *name == pair.z;
-            let known = !self.snapshot.topology.silent_nodes.iter().any(is_silent);
-            let demand = self.demands.rate(pair);
+            let worth = self.demands.worth(pair, self.config);
             // Beside its circuit such a pair sends what a congested network lets through, not what it would.
             let squeezed = self.config.rates_on(&chosen.network).least.0 > 0
                 && chosen.carries_since.is_none()
-                && demand.0 > 0;
-            chosen.low.watch(known && !squeezed && demand < self.config.low(), now);
+                && worth.0 > 0;
+            chosen.low.watch(self.is_known(pair) && !squeezed && worth < self.config.low(), now);
             chosen.guests.retain(|guests| placed.spans(pair, *guests));
         }
+        self.chosen = all;
     }
 
     fn release(&mut self) {
-        let now = self.snapshot.now;
         let low = self.config.low();
         let lasted = self.config.release_after.as_secs_f64();
         for (pair, chosen) in std::mem::take(&mut self.chosen) {
             if !self.candidates.share(&pair, &chosen.network) {
                 self.give_back(&pair, format!("an end has left {}", chosen.network));
-            } else if chosen.may_go(self.config, now) {
+            } else if chosen.may_go(self.config, self.snapshot.now) && self.pace.allows(1, self.config) {
                 self.give_back(&pair, format!("demand under {low} for {lasted:.1} s"));
             } else {
                 self.chosen.insert(pair, chosen);
@@ -153,21 +187,38 @@ impl Step<'_> {
 
     /// Removes a pair from the choice and remembers why.
     fn give_back(&mut self, pair: &NodePair, why: String) {
+        let now = self.snapshot.now;
         self.chosen.remove(pair);
-        self.released.insert(pair.clone(), Release { at: self.snapshot.now, why });
+        self.released.insert(pair.clone(), Release { at: now, why });
         self.changes.released += 1;
+        self.pace.count(self.config, now);
     }
 
-    /// More than the budget are chosen only when circuits come back from a back-off or were adopted: those
-    /// that carry traffic stay before those that do not, larger demand before smaller.
+    /// More than the budgets take are chosen only when circuits come back from a back-off or were adopted: those
+    /// that carry traffic stay before those that do not, those of larger worth before those of smaller.
     fn keep_to_budget(&mut self) {
         let mut active = self.active();
         active.sort_by_key(|pair| {
             let carries = self.chosen[pair].carries_since.is_some();
-            (std::cmp::Reverse(carries), std::cmp::Reverse(self.demands.rate(pair)))
+            (std::cmp::Reverse(carries), std::cmp::Reverse(self.demands.worth(pair, self.config)))
         });
-        for pair in active.iter().skip(self.config.max_links) {
-            self.give_back(pair, format!("over the budget of {} links", self.config.max_links));
+        let (mut links, mut rate, mut cost) = (0, 0_u64, 0.0);
+        for pair in active {
+            let chosen = &self.chosen[&pair];
+            let own = self.config.cost_on(&chosen.network).of(chosen.rate);
+            let sum = rate.saturating_add(chosen.rate.0);
+            let over = if links >= self.config.max_links {
+                Some(format!("over the budget of {} links", self.config.max_links))
+            } else if let Some(most) = self.config.max_rate.filter(|most| sum > most.0) {
+                Some(format!("over the budget of {most}"))
+            } else {
+                let most = self.config.max_cost.filter(|most| cost + own > most * (1.0 + 1e-9));
+                most.map(|most| format!("over the budget of {most}"))
+            };
+            match over {
+                Some(why) => self.give_back(&pair, why),
+                None => (links, rate, cost) = (links + 1, sum, cost + own),
+            }
         }
     }
 
@@ -177,153 +228,11 @@ impl Step<'_> {
         active.map(|(pair, _)| pair.clone()).collect()
     }
 
-    fn challengers(&mut self) -> Vec<Challenger> {
-        let mut challengers = Vec::new();
-        for (pair, rate) in self.demands.ranked() {
-            if rate < self.config.min_rate {
-                break;
-            }
-            if self.chosen.contains_key(pair) {
-                continue;
-            }
-            match self.candidates.network(pair, self.config) {
-                Ok(backend) => {
-                    let network = backend.network.clone();
-                    challengers.push(Challenger { pair: pair.clone(), rate, network });
-                }
-                Err(why) => drop(self.left_out.insert(pair.clone(), format!("{rate}, but {why}"))),
-            }
-        }
-        challengers
-    }
-
-    /// Pairs that back off stay wanted beside the budget, but not more of them than the budget again: else a
-    /// network without room would be asked for one pair after the other.
-    fn fill(&mut self, challengers: Vec<Challenger>) -> Vec<Challenger> {
-        let mut left = Vec::new();
-        let mut active = self.active().len();
-        for challenger in challengers {
-            let has_slot = active < self.config.max_links && self.chosen.len() < 2 * self.config.max_links;
-            if has_slot && self.has_room(&challenger.network) {
-                self.choose(challenger);
-                self.changes.chosen += 1;
-                active += 1;
-            } else {
-                left.push(challenger);
-            }
-        }
-        left
-    }
-
-    fn has_room(&self, network: &str) -> bool {
-        let limit = self.candidates.capabilities(network).and_then(|backend| backend.max_concurrent);
-        let used =
-            self.chosen.values().filter(|chosen| chosen.network == network && !chosen.backing_off).count();
-        limit.is_none_or(|limit| used < limit as usize)
-    }
-
-    fn choose(&mut self, challenger: Challenger) {
-        let Challenger { pair, rate, network } = challenger;
-        let backend = self.candidates.capabilities(&network);
-        let rates = self.config.rates_on(&network);
-        let rate = backend.map_or(rate, |backend| rate_wanted(rate, self.config.headroom, rates, backend));
-        self.released.remove(&pair);
-        self.chosen.insert(pair, Chosen::new(&network, rate, self.snapshot.now));
-    }
-
-    /// The strongest challenger against the weakest incumbent, the second against the second, and so on. The
-    /// challenger must stay ahead as long as demand must stay low, so that pairs that take turns do not
-    /// take each other's circuits.
-    fn swap(&mut self, challengers: Vec<Challenger>) {
-        let now = self.snapshot.now;
-        let mut incumbents = self.active();
-        incumbents.sort_by_key(|pair| self.demands.rate(pair));
-        let mut challengers = challengers.into_iter();
-        for incumbent in incumbents {
-            let rate = self.demands.rate(&incumbent).0 as f64;
-            let challenger = challengers.next();
-            let beaten =
-                challenger.as_ref().is_some_and(|c| c.rate.0 as f64 >= rate * self.config.swap_margin);
-            let chosen = self.chosen.get_mut(&incumbent).expect("active pairs are chosen");
-            chosen.beaten.watch(beaten, now);
-            let may_go = chosen.beaten.has_run(self.config.release_after, now)
-                && chosen.hold_left(self.config, now).is_zero();
-            match challenger {
-                Some(challenger) if may_go => self.replace(&incumbent, challenger),
-                Some(challenger) => self.leave_out(&challenger),
-                None => {}
-            }
-        }
-        challengers.for_each(|challenger| self.leave_out(&challenger));
-    }
-
-    fn replace(&mut self, incumbent: &NodePair, challenger: Challenger) {
-        let removed = self.chosen.remove(incumbent).expect("active pairs are chosen");
-        if self.has_room(&challenger.network) {
-            self.give_back(incumbent, format!("{} needs the circuit more", challenger.pair));
-            self.choose(challenger);
-            self.changes.swapped += 1;
-        } else {
-            self.chosen.insert(incumbent.clone(), removed);
-            self.leave_out(&challenger);
-        }
-    }
-
-    fn leave_out(&mut self, challenger: &Challenger) {
-        let Challenger { pair, rate, network } = challenger;
-        let limit = self.config.max_links;
-        let why = format!("{rate}, but no circuit is left of {limit} or on {network}");
-        self.left_out.insert(pair.clone(), why);
-    }
-
-    /// A rate once asked for stays until demand outgrows it, and then changes only where the backend can do
-    /// that in place.
-    fn size(&mut self) {
-        for (pair, chosen) in &mut self.chosen {
-            let demand = self.demands.rate(pair);
-            let backend = self.candidates.capabilities(&chosen.network).filter(|backend| backend.modify);
-            if let Some(backend) = backend.filter(|_| demand > chosen.rate) {
-                let rates = self.config.rates_on(&chosen.network);
-                chosen.rate = rate_wanted(demand, self.config.headroom, rates, backend);
-            }
-        }
-    }
-
     fn remember_guests(&mut self, placed: &Placement<'_>) {
         for (pair, chosen) in &mut self.chosen {
-            let talking = self.demands.flow(pair).into_iter().flat_map(|flow| &flow.guests);
+            let talking = self.demands.flow(pair).into_iter().flat_map(|flow| flow.talks.keys());
             chosen.guests.extend(talking.filter(|guests| placed.spans(pair, **guests)));
         }
-    }
-
-    fn wanted(&self) -> Wanted {
-        let now = self.snapshot.now;
-        let mut pairs: Vec<_> = self.chosen.iter().collect();
-        pairs.sort_by_key(|(pair, _)| std::cmp::Reverse(self.demands.rate(pair)));
-        let links = pairs.iter().map(|(pair, chosen)| WantedLink {
-            a: pair.a.clone(),
-            z: pair.z.clone(),
-            network: chosen.network.clone(),
-            rate: chosen.rate,
-            reason: chosen.reason(self.config, self.demands.rate(pair), now),
-        });
-        let links = links.collect();
-        let rules = pairs.iter().flat_map(|(pair, chosen)| chosen.rules(pair)).collect();
-        let notes = self.notes();
-        Wanted { links, rules, notes }
-    }
-
-    /// One line per pair: a recent release says more than that the pair has no circuit now.
-    fn notes(&self) -> Vec<String> {
-        let mut lines: BTreeMap<_, _> = self.left_out.iter().map(|(pair, why)| (pair, why.clone())).collect();
-        lines
-            .extend(self.released.iter().map(|(pair, release)| (pair, format!("released, {}", release.why))));
-        let mut notes = self.demands.notes();
-        notes.extend(lines.iter().map(|(pair, why)| format!("{pair}: {why}")));
-        let more = notes.len().saturating_sub(MAX_NOTES);
-        notes.truncate(MAX_NOTES);
-        notes.extend((more > 0).then(|| format!("and {more} more")));
-        notes
     }
 }
 

@@ -7,14 +7,16 @@
 //!          └── chicago ══ lambda ══ evanston ──┘                the lightpath, 1 Gbit/s, from ODIN
 //! ```
 
+use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
 use vreserve_core::lead::Phase;
 use vreserve_model::ReservationState;
 use vreserve_tests::gauge::Gauge;
 use vreserve_tests::sniff::{Sniff, pair_filter};
 use vreserve_tests::traffic::{Iperf, Meter};
-use vreserve_tests::{Format, PAIR, Setup, World, skip, wait};
+use vreserve_tests::{Format, PAIR, Setup, World, program, skip, wait};
 
 /// ODIN takes 0.9 s at this scale; the rest is inference, planning and the machine's other work.
 const TO_LIGHTPATH: Duration = Duration::from_secs(30);
@@ -29,6 +31,37 @@ fn world(adapt: &str) -> World {
 fn at_ms(world: &World, event: &str) -> u64 {
     let found = world.events_named(event);
     found.first().unwrap_or_else(|| panic!("no event {event}"))["at_ms"].as_u64().unwrap()
+}
+
+/// What the command line says of the lead, as JSON.
+fn ask(world: &World, arguments: &[&str]) -> Value {
+    let mut vreserve = Command::new(program("vreserve"));
+    let output =
+        vreserve.args(arguments).arg("--json").arg("--socket").arg(world.socket("hub")).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// While the pair is on its circuit.
+fn assert_explained(world: &World) {
+    let why = ask(world, &["explain", &world.mac("b1").to_string(), "alpha"]);
+    assert_eq!(why["explanation"]["decision"], "kept", "{why:#}");
+    assert_eq!(why["explanation"]["candidates"][0]["network"], "omninet", "{why:#}");
+    assert_eq!(why["circuits"][0]["phase"], "carrying", "{why:#}");
+    assert!(why["evidence"][0]["rate"].as_u64() > Some(10_000_000), "{why:#}");
+    let matrix = world.dir().join("matrix.toml");
+    let demand = |from: &str, to: &str| {
+        format!("[[demands]]\nsource = \"{from}\"\ndestination = \"{to}\"\nrate = \"80mbit\"\n")
+    };
+    std::fs::write(&matrix, demand("alpha", "beta") + &demand("alpha", "hub")).unwrap();
+    let plan = ask(world, &["plan", "--what-if", matrix.to_str().unwrap()]);
+    assert_eq!(plan["changes"].as_array().map(Vec::len), Some(0), "the circuit is there: {plan:#}");
+    assert_eq!(
+        (&plan["demand"], &plan["on_circuits"]),
+        (&160_000_000.into(), &80_000_000.into()),
+        "{plan:#}"
+    );
+    assert_eq!(world.reservations().circuits.len(), 1, "nothing was done");
 }
 
 fn wait_until_released(world: &World) {
@@ -56,6 +89,7 @@ fn a_pair_leaves_the_commodity_network_for_a_faster_lightpath_and_gives_it_back(
     let circuit = world.wait_until_carrying(TO_LIGHTPATH);
     assert_eq!((circuit.link.a.as_str(), circuit.link.z.as_str()), ("alpha", "beta"));
     assert_eq!(circuit.state, ReservationState::Active);
+    assert_explained(&world);
     let after = Meter::start(&world, "b1", "eth0");
     std::thread::sleep(Duration::from_secs(3));
     let after = after.rate();

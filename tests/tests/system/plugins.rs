@@ -6,12 +6,13 @@ use serde_json::Value;
 use vreserve_tests::{directory, program};
 
 /// Each plugin, and a case that passes without anything given.
-const PLUGINS: [(&str, &str); 7] = [
+const PLUGINS: [(&str, &str); 8] = [
     ("capture_iouring", "unknown_keys_are_named"),
     ("link_udp", "readiness_is_level_triggered"),
     ("link_vxlan", "unknown_keys_are_named"),
     ("infer_vttif", "a_steady_pair_becomes_a_demand"),
     ("adapt_vadapt", "small_changes_settle"),
+    ("adapt_watermark", "small_changes_settle"),
     ("reserve_odin", "no_call_panics"),
     ("reserve_gara", "kinds_not_served_are_unsupported"),
 ];

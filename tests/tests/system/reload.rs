@@ -212,3 +212,34 @@ fn a_reload_while_another_is_under_way_is_refused_and_the_first_one_counts() {
     assert_eq!(first, (0, "[reserve.omninet] opened for omninet\n".to_owned()));
     assert_eq!(hub.config_status()["last_error"], Value::Null);
 }
+
+#[test]
+fn planners_are_swapped_by_a_table_and_asked_what_they_would_do() {
+    let hub = Hub::start();
+    let other = "[adapt.watermark]\nuse = \"adapt-watermark\"\nstar_rate = \"50mbit\"";
+    hub.write(&hub.text.replace("[adapt.vadapt]\nuse = \"adapt-vadapt\"\nmax_links = 4", other));
+    let (code, said) = hub.reload();
+    assert_eq!(code, 0, "{said}");
+    let status = client::ask(&hub.path("hub.sock"), &Request::Status).unwrap();
+    let plugins = status["plugins"].as_array().unwrap();
+    let planner = plugins.iter().find(|plugin| plugin["plugin"] == "adapt-watermark").unwrap();
+    assert_eq!(planner["state"], "started", "{status:#}");
+    let what_if = |matrix: &str| {
+        fs::write(hub.path("matrix.toml"), matrix).unwrap();
+        let mut plan = Command::new(program("vreserve"));
+        plan.args(["plan", "--what-if"])
+            .arg(hub.path("matrix.toml"))
+            .arg("--socket")
+            .arg(hub.path("hub.sock"));
+        let output = plan.output().unwrap();
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, said, reason) = what_if("demands = []\n");
+    assert_eq!(code, Some(0), "{reason}");
+    assert!(said.starts_with("nothing would change\n"), "{said}");
+    assert!(said.contains("note: last period: no star link was over the high watermark"), "{said}");
+    let unknown = "[[demands]]\nsource = \"hub\"\ndestination = \"nowhere\"\nrate = \"1mbit\"\n";
+    let (code, _, reason) = what_if(unknown);
+    assert_eq!((code, reason.as_str()), (Some(1), "vreserve: demand 1: no node is called nowhere\n"));
+}

@@ -5,9 +5,10 @@
 
 use serde::Deserialize;
 
+use super::Options;
 use super::metric::Metric;
+use super::program::Program;
 use super::record::{Record, Sample};
-use super::{Options, program};
 
 const PROGRAM: &str = "abi";
 
@@ -37,7 +38,7 @@ struct Cell {
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
     let rounds = options.rounds.to_string();
-    let printed: Printed = program::measure(PROGRAM, options.profile, &[&rounds])?;
+    let printed: Printed = Program::new(PROGRAM).measure(options.profile, &[&rounds])?;
     let mut samples = Vec::new();
     for (nth, round) in printed.rounds.iter().enumerate() {
         samples.extend(of_round(nth, round).into_iter().filter(|sample| options.wants(&sample.setting)));

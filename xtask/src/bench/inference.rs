@@ -12,9 +12,10 @@ use super::ground::Ground;
 use super::load::Load;
 use super::metric::Metric;
 use super::node::{self, Variant};
+use super::program::Program;
 use super::record::{Record, Sample};
 use super::underlay::Underlay;
-use super::{Options, machine, program};
+use super::{Options, machine};
 use crate::artifacts::{Artifacts, Profile};
 use crate::interrupt;
 
@@ -61,7 +62,7 @@ pub(super) fn run(options: &Options, built: &Artifacts) -> anyhow::Result<Record
     let rounds = if options.rounds == 1 { 1 } else { options.rounds.max(PAIRS) };
     let mut outcome = pairs(options, built, rounds)?;
     let times = options.rounds.to_string();
-    let printed: Printed = program::measure(SUITE, Profile::Release, &["cost", &times])?;
+    let printed: Printed = Program::new(SUITE).measure(Profile::Release, &["cost", &times])?;
     for (nth, round) in printed.rounds.iter().enumerate() {
         outcome.samples.extend(round.sizes.iter().flat_map(|size| of_size(nth, size)));
     }

@@ -5,9 +5,10 @@
 
 use serde::Deserialize;
 
+use super::Options;
 use super::metric::Metric;
+use super::program::Program;
 use super::record::{Record, Sample};
-use super::{Options, program};
 use crate::artifacts::Profile;
 
 const PROGRAM: &str = "lookup";
@@ -59,7 +60,7 @@ struct Scan {
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
     let rounds = options.rounds.to_string();
-    let printed: Printed = program::measure(PROGRAM, Profile::Release, &[&rounds])?;
+    let printed: Printed = Program::new(PROGRAM).measure(Profile::Release, &[&rounds])?;
     let mut samples = Vec::new();
     for (nth, round) in printed.rounds.iter().enumerate() {
         samples.extend(of_round(nth, round).into_iter().filter(|sample| options.wants(&name_of(sample))));

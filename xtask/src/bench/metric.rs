@@ -56,6 +56,18 @@ pub(crate) enum Metric {
     Plan,
     /// Time to merge all reports of one interval, infer and plan, in ms.
     Interval,
+    /// What a plan comes to, in percent of the exact optimum: the median over instances.
+    OptimumMedian,
+    /// The same at the 5th percentile.
+    OptimumP5,
+    /// The same of the worst instance.
+    OptimumLeast,
+    /// What a plan gains over the star alone, in percent of what could be gained: the median over instances.
+    GainMedian,
+    /// The same at the 5th percentile.
+    GainP5,
+    /// Instances whose plan is worth less than the star alone.
+    BelowStar,
 }
 
 impl Metric {
@@ -87,6 +99,12 @@ impl Metric {
             Self::Infer => "time to infer",
             Self::Plan => "time to plan",
             Self::Interval => "time per interval",
+            Self::OptimumMedian => "of the optimum, median",
+            Self::OptimumP5 => "of the optimum, 5th percentile",
+            Self::OptimumLeast => "of the optimum, least",
+            Self::GainMedian => "of the possible gain, median",
+            Self::GainP5 => "of the possible gain, 5th percentile",
+            Self::BelowStar => "plans under the star",
         }
     }
 
@@ -111,13 +129,15 @@ impl Metric {
             Self::Small | Self::SpreadSmall => "k/s",
             Self::Moves | Self::Revisions => "/s",
             Self::SmallLost | Self::IdleCpu | Self::Recognised | Self::FalseNames => "%",
+            Self::OptimumMedian | Self::OptimumP5 | Self::OptimumLeast => "%",
+            Self::GainMedian | Self::GainP5 => "%",
             Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 | Self::Merge => "µs",
             Self::Infer | Self::Plan | Self::Interval => "ms",
             Self::CpuPerGb => "s",
             Self::MemoryPeak | Self::StateMemory => "MiB",
             Self::FrameTime | Self::Install => "ns",
             Self::FrameRate => "M/s",
-            Self::Allocations => "",
+            Self::Allocations | Self::BelowStar => "",
         }
     }
 }

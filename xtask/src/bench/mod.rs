@@ -25,6 +25,7 @@ mod metric;
 pub(crate) mod node;
 mod page;
 mod peers;
+mod planner;
 mod plot;
 mod program;
 mod raw;
@@ -52,7 +53,7 @@ use record::Record;
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 9] = [
+const SUITES: [(&str, Suite); 10] = [
     ("abi", Suite::Alone(abi::run)),
     ("capture", Suite::InLab(capture::run)),
     ("dataplane", Suite::InLab(dataplane::run)),
@@ -60,6 +61,7 @@ const SUITES: [(&str, Suite); 9] = [
     ("latency", Suite::InLab(latency::run)),
     ("lookup", Suite::Alone(lookup::run)),
     ("peers", Suite::InLab(peers::run)),
+    ("planner", Suite::Alone(planner::run)),
     ("scale", Suite::InLab(scale::run)),
     ("topology", Suite::Alone(topology::run)),
 ];

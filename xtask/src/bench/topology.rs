@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Options;
 use super::metric::Metric;
-use super::program;
+use super::program::Program;
 use super::record::{Record, Sample};
 use crate::artifacts::Profile;
 
@@ -45,7 +45,7 @@ struct Kind {
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
     let rounds = options.rounds.to_string();
-    let printed: Printed = program::measure("inference", Profile::Dev, &[SUITE, &rounds])?;
+    let printed: Printed = Program::new("inference").measure(Profile::Dev, &[SUITE, &rounds])?;
     let samples = samples(&printed).into_iter().filter(|sample| options.wants(&name_of(sample)));
     let mut record = Record::new(SUITE, options.rounds, 0.0, samples.collect());
     let all = printed.rounds.iter().flat_map(|round| &round.kinds).map(|kind| kind.trials).sum::<u32>();

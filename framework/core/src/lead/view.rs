@@ -93,9 +93,14 @@ impl Lead {
                 .map(|(net, at)| (net.clone(), at.bare_address()))
                 .collect(),
         });
-        let backends = self.backends.iter().map(|(network, capabilities)| BackendView {
-            network: network.clone(),
-            capabilities: capabilities.clone(),
+        let backends = self.backends.iter().map(|(network, capabilities)| {
+            let budget = self.config.budgets.get(network).copied().unwrap_or_default();
+            BackendView {
+                network: network.clone(),
+                capabilities: capabilities.clone(),
+                max_circuits: budget.circuits,
+                max_rate: budget.rate,
+            }
         });
         Snapshot {
             now,
@@ -104,6 +109,8 @@ impl Lead {
             topology: self.topology.clone(),
             backends: backends.collect(),
             circuits: self.circuit_views(now),
+            max_hops: 1,
+            question: None,
         }
     }
 

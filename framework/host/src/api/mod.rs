@@ -41,6 +41,19 @@ pub enum Request {
         /// Which.
         key: vreserve_core::lead::BookingId,
     },
+    /// Why two nodes, or those of two guests, are served as they are:
+    /// [`ExplainView`](crate::control::lead::ExplainView).
+    Explain {
+        /// A node's name or a guest's address.
+        from: String,
+        /// Another.
+        to: String,
+    },
+    /// What the planner would do with another matrix: [`WhatIfView`](crate::control::lead::WhatIfView).
+    WhatIf {
+        /// The matrix.
+        demands: Vec<crate::control::lead::SupposedDemand>,
+    },
     /// What happened.
     Events {
         /// Go on with what happens next.

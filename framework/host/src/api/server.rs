@@ -22,8 +22,8 @@ use crate::daemon::Reloader;
 use crate::loader::Registry;
 use crate::plugin::HostServices;
 
-/// The longest request line.
-const MAX_REQUEST: u64 = 4096;
+/// The longest request line: that of a matrix of 10,000 demands is the longest that is meant.
+const MAX_REQUEST: u64 = 2 << 20;
 /// A client that says nothing for so long is not waited for.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// The daemon's own tasks answer within this time.
@@ -172,6 +172,14 @@ impl Api {
             Request::Cancel { key } => {
                 let cancelled = self.lead(|reply| LeadQuestion::Cancel(key, reply)).await;
                 answer(cancelled.and_then(|cancelled| cancelled))
+            }
+            Request::Explain { from, to } => {
+                let explained = self.lead(|reply| LeadQuestion::Explain(from, to, reply)).await;
+                answer(explained.and_then(|explained| explained))
+            }
+            Request::WhatIf { demands } => {
+                let planned = self.lead(|reply| LeadQuestion::WhatIf(demands, reply)).await;
+                answer(planned.and_then(|planned| planned))
             }
             Request::Events { .. } => answer::<()>(Err("events are streamed".to_owned())),
         }

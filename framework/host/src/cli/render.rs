@@ -44,7 +44,7 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A value as a cell: text bare, nothing as a dash.
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -53,7 +53,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// The named fields of each entry of a list, as rows.
-fn rows(list: &Value, fields: &[&str]) -> Vec<Vec<String>> {
+pub(super) fn rows(list: &Value, fields: &[&str]) -> Vec<Vec<String>> {
     let entries = list.as_array().map(Vec::as_slice).unwrap_or_default();
     entries.iter().map(|entry| fields.iter().map(|field| cell(&entry[*field])).collect()).collect()
 }

@@ -12,6 +12,7 @@ mod durable;
 mod generations;
 mod inputs;
 mod journal;
+mod planning;
 mod reload;
 mod view;
 
@@ -43,6 +44,7 @@ use journal::Journal;
 
 pub use generations::Generation;
 pub use journal::JournalAnswer;
+pub use planning::{ExplainView, PlannedChange, SupposedDemand, WhatIfView};
 pub use reload::{BackendChange, FormerBackend, LeadChanges};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
 pub use vreserve_core::ledger::{JournalState, JournalStatus, Loaded};
@@ -155,6 +157,10 @@ pub enum Question {
     Reserve(BookingWish, oneshot::Sender<Result<CalendarEntry, String>>),
     /// One is no longer wanted.
     Cancel(BookingId, oneshot::Sender<Result<(), String>>),
+    /// Why two nodes, or those of two guests, are served as they are.
+    Explain(String, String, oneshot::Sender<Result<ExplainView, String>>),
+    /// What the planner would do with this matrix.
+    WhatIf(Vec<SupposedDemand>, oneshot::Sender<Result<WhatIfView, String>>),
 }
 
 /// What the lead's shell is made of.

@@ -65,6 +65,14 @@ impl<I> Revived<I> {
         outcome
     }
 
+    /// Opens an instance beside the one in use, with the same settings and the same counters.
+    ///
+    /// # Errors
+    /// What opening it answers.
+    pub fn open_another(&mut self) -> Result<I, Failure> {
+        (self.opener)()
+    }
+
     fn fail(&mut self, failure: &Failure, now: Timestamp) {
         self.instance = None;
         self.retry_at = now + self.backoff;

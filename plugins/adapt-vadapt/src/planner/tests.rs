@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vreserve_sdk::model::{
-    BackendView, Capabilities, CircuitView, Demand, Guest, MacAddr, NodeView, Pattern, TopologyReport,
+    BackendView, BitsPerSecond, Capabilities, CircuitView, Demand, Guest, MacAddr, NodeView, Pattern,
+    TopologyReport, WantedLink,
 };
 
 use super::*;
+
+mod budgets;
+mod explained;
+mod sizes;
 
 const SETUP: Duration = Duration::from_secs(2);
 
@@ -19,7 +24,7 @@ fn guest(g: u8) -> MacAddr {
 
 fn backend(network: &str) -> BackendView {
     let capabilities = Capabilities { setup_time: SETUP, ..Capabilities::default() };
-    BackendView { network: network.to_owned(), capabilities }
+    BackendView { network: network.to_owned(), capabilities, max_circuits: None, max_rate: None }
 }
 
 fn demand((from, to, mbps): (u8, u8, u64)) -> Demand {
@@ -46,6 +51,8 @@ fn snapshot(millis: u64, mbps: &[(u8, u8, u64)]) -> Snapshot {
         },
         backends: vec![backend("optical")],
         circuits: Vec::new(),
+        max_hops: 1,
+        question: None,
     }
 }
 

@@ -28,8 +28,10 @@ fn snapshot(topology: TopologyReport) -> Snapshot {
         nodes: vec![node("alpha", "10.10.0.1"), node("beta", "10.10.0.2")],
         guests: vec![guest(1, "alpha"), guest(2, "beta")],
         topology,
-        backends: vec![BackendView { network, capabilities }],
+        backends: vec![BackendView { network, capabilities, max_circuits: None, max_rate: None }],
         circuits: Vec::new(),
+        max_hops: 1,
+        question: None,
     }
 }
 

@@ -105,6 +105,7 @@ pub(super) fn want(links: &[(u8, u8)]) -> Wanted {
         links: links.iter().map(|(a, z)| wanted_link(&format!("n{a}"), &format!("n{z}"))).collect(),
         rules: links.iter().flat_map(|(a, z)| [rule(*a, *z), rule(*z, *a)]).collect(),
         notes: vec![],
+        explanation: None,
     }
 }
 

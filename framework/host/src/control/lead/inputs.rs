@@ -109,6 +109,8 @@ impl Running {
                 let outcome = self.shell.lead.cancel_booking(now, id);
                 drop(reply.send(outcome.map_err(|error| error.to_string())));
             }
+            Question::Explain(from, to, reply) => drop(reply.send(self.explain(now, &from, &to))),
+            Question::WhatIf(demands, reply) => self.what_if(now, &demands, reply),
         }
     }
 
@@ -150,17 +152,8 @@ impl Running {
             Ok(report) => self.shell.lead.handle_topology(now, report),
             Err(failure) => return tracing::warn!(%failure, "no topology inferred"),
         }
-        if self.stopping.is_some() {
-            return;
-        }
-        let Some(adapt) = &mut self.shell.adapt else { return };
-        let snapshot = self.shell.lead.snapshot(now);
-        match adapt.call(now, |adapt| adapt.adapt(&snapshot)) {
-            Ok(wanted) => {
-                self.last_notes.clone_from(&wanted.notes);
-                self.shell.lead.handle_wanted(now, &wanted);
-            }
-            Err(failure) => tracing::warn!(%failure, "no overlay planned; it stays as it is"),
+        if self.stopping.is_none() {
+            self.plan(now, None);
         }
     }
 }

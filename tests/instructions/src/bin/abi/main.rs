@@ -4,6 +4,7 @@
 //! the machine disturbs all alike; a round's figure is the median of its slices.
 #![allow(unsafe_code, reason = "slots are raw memory, which a plugin reads and fills")]
 
+#[allow(unreachable_pub, reason = "as a shared object of its own it exports these")]
 #[path = "../../../examples/abi_plugin.rs"]
 mod plugin;
 

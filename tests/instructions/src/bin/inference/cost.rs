@@ -133,7 +133,14 @@ fn snapshot(nodes: usize, guests: usize) -> Snapshot {
         nodes: (0..nodes).map(|node| NodeView { name: name(node), networks: networks(node) }).collect(),
         guests: (0..guests).map(|guest| Guest { mac: address(guest), node: name(guest % nodes) }).collect(),
         topology: TopologyReport::silent(),
-        backends: vec![BackendView { network: NETWORK.to_owned(), capabilities }],
+        backends: vec![BackendView {
+            network: NETWORK.to_owned(),
+            capabilities,
+            max_circuits: None,
+            max_rate: None,
+        }],
         circuits: Vec::new(),
+        max_hops: 1,
+        question: None,
     }
 }
