@@ -110,6 +110,6 @@ fn droppable(
     let network = for_edge.map(|edge| problem.edges[edge].network);
     let same: Vec<usize> =
         free.iter().copied().filter(|edge| Some(problem.edges[*edge].network) == network).collect();
-    let pool = if same.is_empty() || dice.next() % 2 == 0 { &free } else { &same };
+    let pool = if same.is_empty() || dice.next().is_multiple_of(2) { &free } else { &same };
     if pool.is_empty() { None } else { Some(pool[dice.below(pool.len())]) }
 }
