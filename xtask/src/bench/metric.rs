@@ -95,7 +95,21 @@ impl Metric {
 
     /// Whether a ratio to a baseline says anything: not of what is mostly zero.
     pub(crate) fn has_ratio(self) -> bool {
-        !matches!(self, Self::SmallLost | Self::IdleCpu | Self::Allocations | Self::Moves | Self::Revisions)
+        !matches!(
+            self,
+            Self::SmallLost
+                | Self::IdleCpu
+                | Self::Allocations
+                | Self::Moves
+                | Self::Revisions
+                | Self::OptimumMedian
+                | Self::OptimumP5
+                | Self::OptimumLeast
+                | Self::GainMedian
+                | Self::GainP5
+                | Self::BelowStar
+                | Self::PlanTime
+        )
     }
 
     /// Its unit.
