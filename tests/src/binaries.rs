@@ -50,3 +50,16 @@ pub(crate) fn require_plugins(plugins: &[&str]) {
         program(&format!("libvreserve_{}.so", plugin.replace('-', "_")));
     }
 }
+
+/// What the frozen workspaces in `tests/abi-compat` are built into: plugins in `examples`, hosts beside the daemon.
+const FROZEN_BUILD: &str = "(cd tests/abi-compat/1.0 && cargo build --bins --examples)";
+
+/// A shared object or host of an earlier ABI.
+///
+/// # Panics
+/// If it has not been built; the message has the command that builds it.
+pub fn frozen(name: &str) -> PathBuf {
+    let path = directory().join(name);
+    assert!(path.is_file(), "{} is missing: build it first with\n  {FROZEN_BUILD}", path.display());
+    path
+}

@@ -21,7 +21,7 @@ pub mod traffic;
 pub mod wait;
 mod world;
 
-pub use binaries::{directory, fixture, program};
+pub use binaries::{directory, fixture, frozen, program};
 pub use gara_server::GaraServer;
 pub use node_config::Keys;
 pub use ping::Ping;

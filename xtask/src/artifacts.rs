@@ -16,6 +16,7 @@ const SYSTEM_TESTS: &str = "vreserve-tests";
 const PACKAGES: [&str; 13] = [
     "vreserve",
     "vreserve-testbed",
+    "vreserve-sim",
     "vreserve-capture-iouring",
     "vreserve-capture-pcap",
     "vreserve-link-tcp",
@@ -45,8 +46,18 @@ pub(crate) struct Artifacts {
     programs: BTreeMap<String, PathBuf>,
     /// The plugins' shared objects.
     pub(crate) plugins: Vec<PathBuf>,
-    /// The programs of the system tests, one per file; none in a release build.
-    pub(crate) system_tests: Vec<PathBuf>,
+    /// The programs of unit tests; none in a release build, as of the next.
+    pub(crate) unit_tests: Vec<TestProgram>,
+    /// Those of system tests.
+    pub(crate) system_tests: Vec<TestProgram>,
+}
+
+/// A built program of tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TestProgram {
+    pub(crate) file: PathBuf,
+    /// Where its package is, in which it runs.
+    pub(crate) folder: PathBuf,
 }
 
 /// One line that cargo prints with `--message-format=json`.
@@ -55,6 +66,8 @@ struct Message {
     reason: String,
     #[serde(default)]
     package_id: String,
+    #[serde(default)]
+    manifest_path: PathBuf,
     target: Option<Target>,
     #[serde(default)]
     profile: BuiltWith,
@@ -133,14 +146,18 @@ impl Artifacts {
         let Ok(message) = serde_json::from_str::<Message>(line) else { return };
         let is_system_test = message.package() == Some(SYSTEM_TESTS);
         let is_started = message.package().is_some_and(|package| PACKAGES.contains(&package));
-        let Message { reason, target: Some(target), profile, filenames, executable, .. } = message else {
+        let Message { reason, manifest_path, target: Some(target), profile, filenames, executable, .. } =
+            message
+        else {
             return;
         };
         if reason != "compiler-artifact" {
             return;
         }
         if profile.test {
-            self.system_tests.extend(executable.filter(|_| is_system_test));
+            let folder = manifest_path.parent().unwrap_or(&manifest_path).to_owned();
+            let tests = if is_system_test { &mut self.system_tests } else { &mut self.unit_tests };
+            tests.extend(executable.map(|file| TestProgram { file, folder }));
             return;
         }
         if !is_started {
@@ -171,6 +188,7 @@ mod tests {
                 "target":{"name":"vreserve","kind":["bin"]},"profile":{"test":false},
                 "filenames":["/t/vreserve"],"executable":"/t/vreserve"}"#,
             r#"{"reason":"compiler-artifact","package_id":"path+file:///p/framework/host#vreserve@0.1.0",
+                "manifest_path":"/p/framework/host/Cargo.toml",
                 "target":{"name":"vreserve","kind":["bin"]},"profile":{"test":true},
                 "filenames":["/t/deps/vreserve-1"],"executable":"/t/deps/vreserve-1"}"#,
             r#"{"reason":"compiler-artifact","package_id":"path+file:///p/plugins/link-udp#vreserve-link-udp@0.1.0",
@@ -180,8 +198,9 @@ mod tests {
                 "target":{"name":"vreserve_fixture","kind":["cdylib"]},"profile":{"test":false},
                 "filenames":["/t/f.so"],"executable":null}"#,
             r#"{"reason":"compiler-artifact","package_id":"path+file:///p/tests#vreserve-tests@0.1.0",
-                "target":{"name":"star","kind":["test"]},"profile":{"test":true},
-                "filenames":["/t/deps/star-1"],"executable":"/t/deps/star-1"}"#,
+                "manifest_path":"/p/tests/Cargo.toml",
+                "target":{"name":"system","kind":["test"]},"profile":{"test":true},
+                "filenames":["/t/deps/system-1"],"executable":"/t/deps/system-1"}"#,
             r#"{"reason":"compiler-artifact","target":{"name":"derive","kind":["proc-macro"]},
                 "filenames":["/t/derive.so"],"executable":null}"#,
             r#"{"reason":"build-finished","success":true}"#,
@@ -192,7 +211,9 @@ mod tests {
         assert_eq!(built.program("vreserve").unwrap(), Path::new("/t/vreserve"));
         assert_eq!(built.folder().unwrap(), Path::new("/t"));
         assert_eq!(built.plugins, [PathBuf::from("/t/l.so")]);
-        assert_eq!(built.system_tests, [PathBuf::from("/t/deps/star-1")]);
+        let of = |file: &str, folder: &str| TestProgram { file: file.into(), folder: folder.into() };
+        assert_eq!(built.unit_tests, [of("/t/deps/vreserve-1", "/p/framework/host")]);
+        assert_eq!(built.system_tests, [of("/t/deps/system-1", "/p/tests")]);
         assert!(built.program("odin-server").is_err());
     }
 }

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::run;
 
-/// What is counted: built for release, run once per case.
+/// What is counted, run once per case.
 const PACKAGE: &str = "vreserve-instructions";
+/// How it is built: the project's own code as for release.
+const PROFILE: &str = "instructions";
 
 /// By how much a count may differ from the recorded one before it is an error, upwards, or worth recording anew,
 /// downwards.
@@ -89,10 +91,10 @@ fn compiler() -> anyhow::Result<String> {
 }
 
 fn count() -> anyhow::Result<BTreeMap<String, f64>> {
-    run::run(&mut run::cargo(&["build", "--release", "--package", PACKAGE]))?;
+    run::run(&mut run::cargo(&["build", "--profile", PROFILE, "--package", PACKAGE]))?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    let program = target.join("release").join(PACKAGE);
+    let program = target.join(PROFILE).join(PACKAGE);
     let listed = Command::new(&program).output().with_context(|| format!("start {}", program.display()))?;
     let listed = String::from_utf8(listed.stdout).context("the names of the cases")?;
     listed.lines().map(|line| Case::parse(line)?.count(&program)).collect()

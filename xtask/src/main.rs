@@ -2,24 +2,25 @@
 //!
 //! Exit code 0 done, 1 failed or interrupted, 2 wrong usage.
 
+mod ability;
 mod artifacts;
 mod bench;
 mod campaign;
 mod check;
 mod demo;
+mod frozen;
 mod instructions;
 mod interrupt;
 mod iperf3;
-mod packages;
 mod place;
 mod processes;
-mod run;
 mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use xtask_start::{packages, run};
 
 /// Development commands of VRESERVE.
 #[derive(Parser)]

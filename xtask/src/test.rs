@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must hold, the cheap before the dear; the first that fails ends it.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -8,13 +10,17 @@ use serde_json::Value;
 
 use crate::artifacts::{Artifacts, Profile};
 use crate::run::Reported;
-use crate::{check, instructions, packages, run};
+use crate::{ability, check, frozen, instructions, packages, run};
 
 /// Where system tests find the daemon, the plugins and the testbed's programs: an absolute folder.
 const PROGRAMS_VARIABLE: &str = "VRESERVE_BIN_DIR";
 
 /// Campaigns that are run each time, and how many runs of each: together about a minute.
 const CAMPAIGNS: [(&str, &str); 3] = [("switch", "20"), ("kill", "20"), ("silence", "3")];
+/// Seeds of the simulation that are run each time: some ten seconds.
+const SEEDS: &str = "300";
+/// Programs of unit tests at a time.
+const LANES: usize = 3;
 /// Of the original RSL parser, with which ours is compared.
 const RSL_HEADER: &str = "/usr/include/globus/globus_rsl.h";
 
@@ -38,22 +44,21 @@ pub(crate) fn test(skip_system: bool) -> anyhow::Result<()> {
             println!("{error:#}");
         }
     }
-    record.stage("checks", || Ok(Reported { skipped: check::run_all()?, ..Reported::default() }))?;
     let mut built = Artifacts::default();
     record.stage("build", || {
         built = Artifacts::build(Profile::Dev)?;
+        if !skip_system {
+            frozen::build()?;
+        }
         Ok(Reported::default())
     })?;
-    record.stage("unit tests", unit_tests)?;
-    record.stage("instructions", || {
-        let skipped = instructions::instructions(false)?.into_iter().collect();
-        Ok(Reported { skipped, ..Reported::default() })
-    })?;
+    record.stage("unit tests, checks and instructions", || unit_tests_and_checks(&built))?;
+    record.stage("simulation", || simulation().map(|()| Reported::default()))?;
     if skip_system {
         record.skip("system tests, demo and campaigns: --skip-system");
     } else {
         record.stage("system tests", || system_tests(&built))?;
-        match packages::lab_ability() {
+        match ability::lab_ability() {
             Ok(()) => {
                 record.stage("demo", || demo("odin").map(|()| Reported::default()))?;
                 record.stage("demo, gara", || demo("gara").map(|()| Reported::default()))?;
@@ -87,7 +92,7 @@ impl Record {
     fn print(&self) {
         println!("── all passed");
         for (name, took) in &self.stages {
-            println!("{name:<14} {:>6.1} s", took.as_secs_f64());
+            println!("{name:<36} {:>6.1} s", took.as_secs_f64());
         }
         let Reported { passed, skipped } = &self.reported;
         skipped.iter().for_each(|what| println!("skipped: {what}"));
@@ -95,19 +100,58 @@ impl Record {
     }
 }
 
-fn unit_tests() -> anyhow::Result<Reported> {
-    run::run_tests(&mut run::cargo(&["test", "--workspace", "--exclude", "vreserve-tests"]))
+/// Unit tests mostly wait, and checks and counting mostly compute: side by side.
+fn unit_tests_and_checks(built: &Artifacts) -> anyhow::Result<Reported> {
+    std::thread::scope(|scope| {
+        let checks = scope.spawn(|| {
+            let mut skipped = check::run_all()?;
+            skipped.extend(instructions::instructions(false)?);
+            anyhow::Ok(Reported { skipped, ..Reported::default() })
+        });
+        let mut reported = unit_tests(built)?;
+        reported.add(checks.join().expect("the checks do not panic")?);
+        // Examples in the documentation; cargo does one thing at a time.
+        reported.add(run::run_tests(&mut run::cargo(&["test", "--workspace", "--doc"]))?);
+        Ok(reported)
+    })
 }
 
-/// One at a time: each brings up a lab and measures in it. Cargo would build everything once more for them alone.
+/// The programs as they were built, several at a time.
+fn unit_tests(built: &Artifacts) -> anyhow::Result<Reported> {
+    ensure!(!built.unit_tests.is_empty(), "the build made no unit tests");
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        let mut reported = Reported::default();
+        while let Some(test) = built.unit_tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match run::run_tests_aside(Command::new(&test.file).current_dir(&test.folder)) {
+                Ok(more) => reported.add(more),
+                Err(error) => {
+                    // Nobody begins another.
+                    next.store(built.unit_tests.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(reported)
+    };
+    let mut reported = Reported::default();
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        let join = |lane: ScopedJoinHandle<'_, _>| lane.join().expect("a lane does not panic");
+        lanes.into_iter().map(join).try_for_each(|lane| lane.map(|more| reported.add(more)))
+    })?;
+    Ok(reported)
+}
+
+/// One at a time: each brings up a lab and measures in it.
 fn system_tests(built: &Artifacts) -> anyhow::Result<Reported> {
     ensure!(!built.system_tests.is_empty(), "the build made no system tests");
-    let (programs, folder) = (built.folder()?, run::root().join("tests"));
+    let programs = built.folder()?;
     let mut reported = Reported::default();
     for test in &built.system_tests {
-        let mut command = Command::new(test);
+        let mut command = Command::new(&test.file);
         command.args(["--test-threads=1", "--nocapture"]);
-        command.current_dir(&folder).env(PROGRAMS_VARIABLE, programs);
+        command.current_dir(&test.folder).env(PROGRAMS_VARIABLE, programs);
         reported.add(run::run_tests(&mut command)?);
     }
     Ok(reported)
@@ -128,6 +172,12 @@ fn demo(backend: &str) -> anyhow::Result<()> {
     let figures = serde_json::from_str(&text.context("read the demo's figures")?)?;
     println!("{figures:#}");
     judge(&figures)
+}
+
+/// The control loop on a virtual clock, which judges itself.
+fn simulation() -> anyhow::Result<()> {
+    let xtask = std::env::current_exe().context("find xtask")?;
+    run::run(Command::new(&xtask).args(["campaign", "sim", "--seeds", SEEDS, "--dev"]))
 }
 
 /// Short runs of the campaigns about reservations, each in a process of its own. They judge themselves.

@@ -11,6 +11,8 @@
 #![deny(missing_docs)]
 
 mod host;
+#[cfg(test)]
+mod layout;
 mod offload;
 mod records;
 mod root;

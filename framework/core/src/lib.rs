@@ -6,10 +6,11 @@
 //! Data plane, in the order a frame meets it: [`frame`], [`forward`], `cache`, [`rules`], [`learn`],
 //! [`counters`], [`drops`]; at a planned cut-over [`switch`]; for a frame too large for its way [`too_big`]; between two nodes [`signal`], [`liveness`] and
 //! [`probe`].
-//! Control plane: [`key`], [`matrix`], [`overlay`], [`plan`], [`reservation`], [`lead`].
+//! Control plane: [`key`], [`matrix`], [`overlay`], [`agent`], [`plan`], [`reservation`], [`lead`], [`ledger`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod agent;
 mod cache;
 pub mod counters;
 pub mod drops;
@@ -19,6 +20,7 @@ pub mod ids;
 pub mod key;
 pub mod lead;
 pub mod learn;
+pub mod ledger;
 pub mod liveness;
 pub mod matrix;
 pub mod overlay;

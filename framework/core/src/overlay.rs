@@ -58,3 +58,17 @@ pub struct NodeOverlay {
     /// The guests of other nodes, each with the star link towards it.
     pub guests: Vec<GuestWay>,
 }
+
+impl NodeOverlay {
+    /// Its star links and its directory, under no revision: what a node that boots while no proxy answers can
+    /// forward by. Whether a circuit still exists only the lead can say.
+    pub fn star(&self) -> NodeOverlay {
+        let links = self.links.iter().filter(|link| link.class == LinkClass::Star);
+        NodeOverlay {
+            revision: 0,
+            links: links.cloned().collect(),
+            pairs: Vec::new(),
+            guests: self.guests.clone(),
+        }
+    }
+}

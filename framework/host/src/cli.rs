@@ -5,6 +5,7 @@ mod moment;
 mod planning;
 mod plugins;
 mod render;
+mod replay;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,6 +89,8 @@ enum Command {
     },
     /// Show what the planner would do with another matrix, and change nothing
     Plan(planning::Plan),
+    /// Find out what an overlay would have reserved for the traffic of a capture; asks nobody for anything
+    Replay(replay::Replay),
     /// Show what happened
     Events {
         #[command(flatten)]
@@ -168,6 +171,7 @@ impl Command {
                 ask.show(&Request::Explain { from, to }, planning::explanation)
             }
             Command::Plan(plan) => plan.run(),
+            Command::Replay(replay) => replay.run(),
             Command::Events { ask, follow } => ask.events(follow),
             Command::Plugins(plugins) => plugins.run(),
             Command::Keygen { file } => {

@@ -69,6 +69,16 @@ impl Plugins {
     }
 }
 
+impl Plugins {
+    /// An instance of the fixture that takes no other file than the one that is here now.
+    fn pinned(&self) -> Instance {
+        let error = self.refusal(&Instance { sha256: Some([7; 32]), ..instance("{}") });
+        let LoadError::Digest { found, .. } = &error else { panic!("{error}") };
+        let pin = std::array::from_fn(|at| u8::from_str_radix(&found[2 * at..2 * at + 2], 16).unwrap());
+        Instance { sha256: Some(pin), ..instance("{}") }
+    }
+}
+
 /// What cargo built beside this test.
 fn fixture(file: &str) -> Vec<u8> {
     let test = std::env::current_exe().unwrap();
@@ -337,6 +347,28 @@ fn links_are_followed_and_what_they_lead_to_is_checked() {
 }
 
 #[test]
+fn a_link_that_leads_elsewhere_now_is_checked_anew_and_what_is_open_goes_on() {
+    let (plugins, elsewhere) = (Plugins::empty(), Plugins::good());
+    let link = plugins.0.path().join("fixture.so");
+    symlink(elsewhere.0.path().join("libvreserve_fixture.so"), &link).unwrap();
+    let (registry, pinned) = (plugins.registry(), plugins.pinned());
+    let host = services().instance(PluginKind::Link, "internet", Some(pool()));
+    let mut open = registry.open_link(&pinned, &host).unwrap_or_else(|error| panic!("{error}"));
+    let another = [good(), vec![0]].concat();
+    for (name, bytes, reason) in [
+        ("another.so", &another[..], "the configuration pins another"),
+        ("none.so", b"not a shared object", "no ELF header"),
+    ] {
+        let target = elsewhere.put(name, bytes);
+        fs::remove_file(&link).unwrap();
+        symlink(target, &link).unwrap();
+        let Err(error) = registry.load(&pinned) else { panic!("{name} was taken") };
+        assert!(error.to_string().contains(reason), "{error}");
+        open.add_far(7, "192.0.2.7:4789", None).unwrap();
+    }
+}
+
+#[test]
 fn what_is_not_a_file_is_refused_without_waiting_for_it() {
     let plugins = Plugins::empty();
     let path = plugins.0.path().join("fixture.so");
@@ -350,11 +382,8 @@ fn what_is_not_a_file_is_refused_without_waiting_for_it() {
 #[test]
 fn a_pin_is_enforced_also_on_a_plugin_that_is_loaded_already() {
     let plugins = Plugins::good();
-    let error = plugins.refusal(&Instance { sha256: Some([7; 32]), ..instance("{}") });
-    let LoadError::Digest { found, .. } = &error else { panic!("{error}") };
-    let pin = std::array::from_fn(|at| u8::from_str_radix(&found[2 * at..2 * at + 2], 16).unwrap());
     let registry = plugins.registry();
-    assert!(registry.load(&Instance { sha256: Some(pin), ..instance("{}") }).is_ok());
+    assert!(registry.load(&plugins.pinned()).is_ok());
     let again = registry.load(&Instance { sha256: Some([7; 32]), ..instance("{}") });
     assert!(matches!(again, Err(LoadError::Digest { .. })));
 }
@@ -440,7 +469,45 @@ fn a_lying_plugin_is_clamped_and_counted() {
     let (mut link, mut slots) = link_with_slots(r#"{"on_call":"lie"}"#);
     assert_eq!(link.recv(&mut slots).unwrap(), SLOTS, "it claims five more");
     assert_eq!(link.ready_fd(), None, "it claims descriptor -7");
-    assert_eq!(link.violations(), 2);
+    assert_eq!(link.send(&mut slots[..3]).unwrap(), 3, "it claims five more");
+    assert_eq!(link.violations(), 3);
+}
+
+#[test]
+fn a_panic_in_any_call_ends_that_instance_and_nothing_else() {
+    let plugins = Plugins::good();
+    let registry = plugins.registry();
+    let (mut bystander, mut slots) = link_with_slots("{}");
+    for call in ["validate", "info", "ready_fd", "add_far", "remove_far", "recv", "send", "drop"] {
+        let instance = instance(&format!(r#"{{"panics_in":"{call}"}}"#));
+        let is_wrong = registry.validate(&instance).is_err();
+        assert_eq!(is_wrong, call == "validate");
+        let host = services().instance(PluginKind::Link, "internet", Some(pool()));
+        let opened = registry.open_link(&instance, &host);
+        assert_eq!(
+            opened.is_err(),
+            call == "info",
+            "{call}: an instance that says nothing of itself is none"
+        );
+        let Ok(mut link) = opened else { continue };
+        link.ready_fd();
+        let added = link.add_far(7, "192.0.2.7:4789", None);
+        let is_poisoned = ["ready_fd", "add_far"].contains(&call);
+        assert_eq!(added.is_err_and(|failure| failure.kind == FailureKind::Internal), is_poisoned, "{call}");
+        link.remove_far(7);
+        // Without slots, too, the calls are made.
+        let outcomes = [link.send(&mut []), link.recv(&mut [])];
+        let panicked = outcomes.iter().filter(|outcome| matches!(outcome, Err(InstanceError::Panicked)));
+        let due = match call {
+            "validate" | "drop" => 0,
+            "recv" => 1,
+            _ => 2,
+        };
+        assert_eq!(panicked.count(), due, "{call}");
+        drop(link);
+        assert_eq!(bystander.send(&mut slots[..1]).unwrap(), 1, "{call}");
+        assert_eq!(bystander.recv(&mut slots).unwrap(), 1, "{call}");
+    }
 }
 
 #[test]

@@ -157,6 +157,28 @@ fn a_sample_of_a_plugins_table_is_toml_with_its_keys_and_their_defaults() {
         reserve.contains("# Must not be 13. (integer, at least 0, at most 255)\n# number = 0\n"),
         "{reserve}"
     );
+    let words = ["plugins", "sample-config", "--json"];
+    let several = vreserve(&words, &[fixture.to_str().unwrap()]);
+    assert!(err(&several).contains("serves several kinds: name one"), "{}", err(&several));
+    let schema = out(&vreserve(&words, &["--kind", "reserve", fixture.to_str().unwrap()]));
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema["properties"]["number"]["maximum"], 255);
+}
+
+#[test]
+fn a_new_crates_files_are_told_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("made");
+    let words = ["plugins", "new", "--kind", "adapt", "adapt-mine", "--json", "--path"];
+    let made = out(&vreserve(&words, &[folder.to_str().unwrap()]));
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(made["library"], "libadapt_mine.so");
+    let files = made["files"].as_array().unwrap();
+    assert!(
+        files.len() == 4 && files.iter().all(|file| Path::new(file.as_str().unwrap()).is_file()),
+        "{made}"
+    );
+    assert!(fs::read_to_string(folder.join("Cargo.toml")).unwrap().contains("vreserve-sdk = \"1\""));
 }
 
 /// Compiles and tests a crate of every kind; their common dependencies once.
@@ -197,6 +219,11 @@ fn a_new_crate_of_every_kind_compiles_passes_its_tests_and_is_a_plugin() {
         assert_eq!((metadata[0].name.as_str(), metadata[0].kinds.trim()), (name.as_str(), kind.name()));
         let sample = out(&vreserve(&["plugins", "sample-config"], &[library.to_str().unwrap()]));
         assert!(sample.contains(&format!("[{}.new]\nuse = \"{name}\"\n", kind.name())), "{sample}");
+        if kind == PluginKind::Link {
+            let cases = ["--case", "batches_of_any_size_pass", "--case", "strangers_give_no_frame"];
+            let verified = vreserve(&["plugins", "verify", library.to_str().unwrap()], &cases);
+            assert!(out(&verified).contains("2 passed, 0 failed, 0 skipped"), "{}", out(&verified));
+        }
     }
 }
 

@@ -151,4 +151,11 @@ fn list_reads_metadata_and_runs_nothing() {
     assert_eq!(rows[2]["shadowed_by"].as_str(), Some(format!("{}/misfits.so", dirs[0]).as_str()));
     let text = String::from_utf8(vreserve(&["list", "--dir", dirs[0]]).stdout).unwrap();
     assert!(text.contains("link,reserve"), "{text}");
+    let nowhere = format!("{}/nowhere", dirs[0]);
+    let output = vreserve(&["list", "--dir", &nowhere, "--json"]);
+    assert_eq!(json(&output), Value::Array(Vec::new()));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains(&nowhere),
+        "it says that there is no such place"
+    );
 }

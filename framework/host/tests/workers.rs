@@ -1,4 +1,4 @@
-//! Several workers that look like one: guests, cut-overs and counts.
+//! Several workers that look like one: guests, cut-overs and counts; and one that a plugin does not give back.
 //!
 //! ```text
 //!  guests 0 ─ worker 0 ─ nodes 0        each worker has a queue of the interface and of the endpoint;
@@ -8,17 +8,24 @@
 
 mod plane;
 
+use std::io::Read;
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use plane::{CIRCUIT, GUESTS, Plane, STAR, frame, number_of};
+use plane::{CIRCUIT, GUESTS, Plane, Queue, STAR, frame, number_of};
+use vreserve::dataplane::ports::{Endpoint, Instance, PortFacts};
 use vreserve::dataplane::{CutoverSpec, Event};
+use vreserve::plugin::InstanceError;
+use vreserve_abi::Slot;
 use vreserve_core::ids::{Ingress, LinkClass, SwitchId};
 use vreserve_core::learn::LearnEvent;
 use vreserve_core::liveness::LinkHealth;
 use vreserve_core::rules::{Action, IngressMatch, Rule, RuleSet, RuleSetBuilder, StarRole};
 use vreserve_core::signal::{SIGNAL_LENGTH, Signal, SignalKind};
 use vreserve_core::switch::{Path, SwitchEnd, SwitchSpec};
-use vreserve_model::MacAddr;
+use vreserve_model::{Failure, MacAddr};
+use vreserve_sdk::EndpointInfo;
 
 const HERE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const THERE: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
@@ -157,4 +164,70 @@ async fn links_are_watched_by_one_worker_wherever_the_answers_come_in() {
     let stray = Signal { nonce: 63, ..Signal::decode(&reply).unwrap() };
     world.nodes[0].put(far, &encoded(&stray));
     next(&mut world, |event| matches!(event, Event::FirstDrop(_))).await;
+}
+
+/// An endpoint whose plugin waits for what never comes.
+struct Waiting {
+    near: UnixStream,
+    _far: UnixStream,
+}
+
+impl Instance for Waiting {
+    fn recv(&mut self, _: &mut [Slot]) -> Result<usize, InstanceError> {
+        Ok(self.near.read(&mut [0])?)
+    }
+
+    fn send(&mut self, slots: &mut [Slot]) -> Result<usize, InstanceError> {
+        Ok(slots.len())
+    }
+
+    fn ready_fd(&mut self) -> Option<RawFd> {
+        None
+    }
+
+    fn violations(&self) -> u64 {
+        0
+    }
+
+    fn facts(&self) -> PortFacts {
+        PortFacts { offload: false, largest_frame: 1514 }
+    }
+}
+
+impl Endpoint for Waiting {
+    fn info(&self) -> EndpointInfo {
+        EndpointInfo { address: "nowhere".into(), mtu: 1514, offload: false, queues: 1 }
+    }
+
+    fn add_far(&mut self, _: u32, _: &str, _: Option<&[u8; 32]>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn remove_far(&mut self, _: u32) {}
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_return_is_interrupted_and_its_worker_goes_on() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let guests = Queue::default();
+    let waiting: Box<dyn Endpoint> = Box::new(Waiting { near, _far: far });
+    let (plane, mut events) = plane::start(vec![(guests.interface(), waiting)]);
+    let failed = loop {
+        match events.recv().await.expect("the worker runs") {
+            Event::PortFailed { name, reason, .. } => break (name, reason),
+            _ => continue,
+        }
+    };
+    assert_eq!(failed.0, "link.internet");
+    assert!(failed.1.contains("waited where it must not"), "{}", failed.1);
+    guests.put(0, &frame(HERE, THERE, 1));
+    let received = loop {
+        let ports = plane.workers().collect().await.unwrap().ports;
+        let interface = ports.iter().find(|port| port.name == "capture.guests").unwrap();
+        if interface.received.frames > 0 {
+            break interface.received.frames;
+        }
+    };
+    assert_eq!(received, 1);
+    plane.stop();
 }

@@ -27,6 +27,14 @@ pub struct Config {
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
     pub hold: Duration,
+    /// The limit on the rate of change: an edge that begins anew so many times within `union_period` is part of the
+    /// union of what unfolds, and stays. At least 2.
+    pub union_after: usize,
+    /// The period of that limit; also how long an edge of the union stays after it last began anew. Zero for
+    /// no union.
+    #[serde(with = "duration")]
+    #[schemars(with = "DurationText")]
+    pub union_period: Duration,
     /// A node that has not reported for this long is silent: its traffic is unknown and the view partial.
     #[serde(with = "duration")]
     #[schemars(with = "DurationText")]
@@ -42,6 +50,8 @@ impl Default for Config {
             threshold: 0.1,
             min_rate: BitsPerSecond(100_000),
             hold: Duration::from_secs(2),
+            union_after: 3,
+            union_period: Duration::from_secs(60),
             silent_after: Duration::from_secs(3),
             max_pairs: 1_000_000,
         }
@@ -61,6 +71,7 @@ impl Config {
         require(window.contains(&self.window), "window", "must be from 100ms to 10m")?;
         let threshold = self.threshold > 0.0 && self.threshold < 1.0;
         require(threshold, "threshold", "must be over 0 and under 1")?;
+        require(self.union_after >= 2, "union_after", "must be at least 2")?;
         require(!self.silent_after.is_zero(), "silent_after", "must not be zero")?;
         require(self.max_pairs >= 1, "max_pairs", "must be at least 1")
     }
@@ -82,6 +93,7 @@ mod tests {
             (r#"{"window":"1ms"}"#, "window"),
             (r#"{"threshold":0}"#, "threshold"),
             (r#"{"threshold":1.5}"#, "threshold"),
+            (r#"{"union_after":1}"#, "union_after"),
             (r#"{"silent_after":"0s"}"#, "silent_after"),
             (r#"{"max_pairs":0}"#, "max_pairs"),
         ] {

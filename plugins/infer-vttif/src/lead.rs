@@ -2,11 +2,11 @@
 //! simulations drive it.
 
 use vreserve_sdk::Failure;
-use vreserve_sdk::model::{Timestamp, TopologyReport};
+use vreserve_sdk::model::{Pattern, Timestamp, TopologyReport};
 
 use crate::believe;
 use crate::config::Config;
-use crate::edges::Edges;
+use crate::edges::{Believed, Edges};
 use crate::matrix::{Matrix, Merged};
 use crate::pattern;
 use crate::report::{Pair, Report, Volume};
@@ -17,6 +17,8 @@ pub struct Lead {
     matrix: Matrix,
     edges: Edges,
     began: Option<Timestamp>,
+    pattern: Pattern,
+    named_at: Option<Timestamp>,
 }
 
 impl Lead {
@@ -25,8 +27,10 @@ impl Lead {
         Lead {
             window: config.window,
             matrix: Matrix::new(config.window, config.silent_after, config.max_pairs),
-            edges: Edges::new(config.threshold, config.min_rate, config.hold),
+            edges: Edges::new(config),
             began: None,
+            pattern: Pattern::Silent,
+            named_at: None,
         }
     }
 
@@ -44,13 +48,27 @@ impl Lead {
     /// What is believed now.
     pub fn infer(&mut self, now: Timestamp) -> TopologyReport {
         let silent_nodes = self.matrix.expire(now);
-        let demands = self.edges.step(now, &self.matrix.rates());
-        let edges = demands.iter().filter(|demand| demand.confidence > 0.0);
-        let edges = edges.map(|demand| Pair { source: demand.source, destination: demand.destination });
-        let pattern = pattern::name(edges);
+        let Believed { demands, strengths } = self.edges.step(now, &self.matrix.rates());
+        let pattern = self.name(now, strengths);
         let seen_a_window = self.began.is_some_and(|began| now.since(began) >= self.window);
         let settled = seen_a_window && now.since(self.edges.changed()) >= self.window;
         TopologyReport { pattern, settled, silent_nodes, demands }
+    }
+
+    /// The pattern, which is looked for when edges came or went, and once in a window, as strengths change too.
+    fn name(&mut self, now: Timestamp, strengths: Vec<(Pair, f64)>) -> Pattern {
+        let is_known =
+            self.named_at.is_some_and(|at| self.edges.changed() < at && now.since(at) < self.window);
+        if !is_known {
+            self.named_at = Some(now);
+            self.pattern = pattern::name(strengths.into_iter());
+        }
+        self.pattern
+    }
+
+    /// How many edges stay because they come and go too often.
+    pub fn in_union(&self) -> usize {
+        self.edges.in_union()
     }
 
     /// Volume in the window that is not attributed to a pair of guests.
@@ -64,5 +82,7 @@ impl Lead {
     }
 }
 
+#[cfg(test)]
+mod churn_tests;
 #[cfg(test)]
 mod tests;

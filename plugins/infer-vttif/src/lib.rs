@@ -16,8 +16,10 @@ mod edges;
 mod lead;
 mod matrix;
 mod observer;
+mod pace;
 mod pattern;
 mod report;
+mod shape;
 mod window;
 
 use std::hash::{BuildHasher, RandomState};
@@ -30,6 +32,7 @@ pub use lead::Lead;
 pub use matrix::Merged;
 pub use observer::Observer;
 pub use report::{Pair, Report, Volume};
+pub use shape::Shape;
 
 /// The plugin.
 pub struct Vttif {
@@ -41,6 +44,8 @@ pub struct Vttif {
 struct Counters {
     merged: Counter,
     stale: Counter,
+    future: Counter,
+    unheard: Counter,
     refused: Counter,
     restarts: Counter,
     folded: Counter,
@@ -51,6 +56,8 @@ impl Counters {
         Counters {
             merged: host.counter("reports_merged", "reports of nodes that count"),
             stale: host.counter("reports_stale", "reports that were duplicates, overtaken or of an old run"),
+            future: host.counter("reports_future", "reports of intervals that cannot be over yet"),
+            unheard: host.counter("reports_unheard", "reports of more nodes than can be heard"),
             refused: host.counter("reports_refused", "reports that could not be read or believed"),
             restarts: host.counter("node_restarts", "new runs of nodes"),
             folded: host.counter("pairs_folded", "least active guest pairs that are counted together"),
@@ -86,6 +93,8 @@ impl Infer for Vttif {
         match &merged {
             Ok(Merged::Fresh) => self.counters.merged.add(1),
             Ok(Merged::Stale) => self.counters.stale.add(1),
+            Ok(Merged::Future) => self.counters.future.add(1),
+            Ok(Merged::Unheard) => self.counters.unheard.add(1),
             Ok(Merged::Restarted) => {
                 self.counters.merged.add(1);
                 self.counters.restarts.add(1);

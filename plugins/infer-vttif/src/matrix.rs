@@ -1,15 +1,19 @@
-//! The lead's global traffic matrix: one window per node, bounded in pairs, deaf to replays.
+//! The lead's global traffic matrix: one window per node, bounded in pairs, deaf to replays and to reports from the
+//! future.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use vreserve_sdk::model::Timestamp;
 
+use crate::pace::Pace;
 use crate::report::{Pair, Report, Volume};
 use crate::window::{Rate, Window};
 
 /// Earlier runs of a node whose reports are still known as replays.
 const RETIRED_RUNS: usize = 8;
+/// The most nodes that are heard at once.
+const MAX_NODES: usize = 65_536;
 /// A node that stays silent this many times `silent_after` is forgotten.
 const FORGET_AFTER: u32 = 20;
 
@@ -22,6 +26,10 @@ pub enum Merged {
     Restarted,
     /// It is a duplicate, overtaken by a newer one, or of a run that is over: ignored.
     Stale,
+    /// It is of an interval that cannot be over yet: ignored.
+    Future,
+    /// It is of one node more than can be heard: ignored.
+    Unheard,
 }
 
 /// The traffic of all nodes.
@@ -30,6 +38,8 @@ pub(crate) struct Matrix {
     silent_after: Duration,
     max_pairs: usize,
     nodes: BTreeMap<String, Node>,
+    /// Of all nodes together.
+    pairs: usize,
     folded: u64,
 }
 
@@ -38,34 +48,40 @@ struct Node {
     sequence: u64,
     retired: VecDeque<u64>,
     heard: Timestamp,
+    pace: Pace,
     window: Window,
 }
 
 impl Matrix {
     /// An empty matrix.
     pub(crate) fn new(window: Duration, silent_after: Duration, max_pairs: usize) -> Self {
-        Matrix { window, silent_after, max_pairs, nodes: BTreeMap::new(), folded: 0 }
+        Matrix { window, silent_after, max_pairs, nodes: BTreeMap::new(), pairs: 0, folded: 0 }
     }
 
     /// Takes a believed report of `node` that arrived now.
     pub(crate) fn merge(&mut self, now: Timestamp, node: &str, report: Report) -> Merged {
         let Some(known) = self.nodes.get_mut(node) else {
+            if self.nodes.len() >= MAX_NODES {
+                return Merged::Unheard;
+            }
             let mut new = Node::new(now, &report);
             new.window.push(now, report, self.window);
+            self.pairs += new.window.len();
             self.nodes.insert(node.to_owned(), new);
             self.bound();
             return Merged::Fresh;
         };
-        let merged = known.judge(&report);
-        if merged == Merged::Stale {
-            return merged;
-        }
-        if merged == Merged::Restarted {
-            known.restart(report.boot);
+        let before = known.window.len();
+        let merged = known.judge(now, &report);
+        match merged {
+            Merged::Stale | Merged::Future | Merged::Unheard => return merged,
+            Merged::Restarted => known.restart(report.boot),
+            Merged::Fresh => {}
         }
         known.sequence = report.sequence;
         known.heard = now;
         known.window.push(now, report, self.window);
+        self.pairs = self.pairs - before + known.window.len();
         self.bound();
         merged
     }
@@ -75,12 +91,13 @@ impl Matrix {
         let silent_after = self.silent_after;
         self.nodes.retain(|_, node| now.since(node.heard) < silent_after * FORGET_AFTER);
         let silent = self.nodes.iter_mut().filter(|(_, node)| now.since(node.heard) >= silent_after);
-        silent
-            .map(|(name, node)| {
-                node.window.clear();
-                name.clone()
-            })
-            .collect()
+        let names = silent.map(|(name, node)| {
+            node.window.clear();
+            name.clone()
+        });
+        let names = names.collect();
+        self.pairs = self.nodes.values().map(|node| node.window.len()).sum();
+        names
     }
 
     /// Every pair with its rate, by pair. A guest that moves is seen by two nodes for a while: its rates add up.
@@ -115,7 +132,7 @@ impl Matrix {
     /// Folds the least active pairs once there are too many, an eighth more than needed, so that the cost is
     /// spread over many reports.
     fn bound(&mut self) {
-        let total: usize = self.nodes.values().map(|node| node.window.len()).sum();
+        let total = self.pairs;
         if total <= self.max_pairs {
             return;
         }
@@ -135,6 +152,7 @@ impl Matrix {
                 node.window.fold(&folded);
             }
         }
+        self.pairs -= excess;
         self.folded += excess as u64;
     }
 }
@@ -146,13 +164,18 @@ impl Node {
             sequence: report.sequence,
             retired: VecDeque::new(),
             heard: now,
+            pace: Pace::default(),
             window: Window::default(),
         }
     }
 
-    fn judge(&self, report: &Report) -> Merged {
+    fn judge(&mut self, now: Timestamp, report: &Report) -> Merged {
         if report.boot == self.boot {
-            return if report.sequence > self.sequence { Merged::Fresh } else { Merged::Stale };
+            return match report.sequence.checked_sub(self.sequence) {
+                None | Some(0) => Merged::Stale,
+                Some(steps) if self.pace.keep(now.since(self.heard), steps, report.interval) => Merged::Fresh,
+                Some(_) => Merged::Future,
+            };
         }
         if self.retired.contains(&report.boot) { Merged::Stale } else { Merged::Restarted }
     }
@@ -163,6 +186,7 @@ impl Node {
             self.retired.pop_front();
         }
         self.boot = boot;
+        self.pace = Pace::default();
         self.window.clear();
     }
 }
@@ -170,6 +194,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use vreserve_sdk::model::MacAddr;
 
     const WINDOW: Duration = Duration::from_secs(2);
@@ -219,6 +244,29 @@ mod tests {
     }
 
     #[test]
+    fn a_report_from_the_future_is_ignored_and_does_not_make_its_node_deaf() {
+        let mut matrix = Matrix::new(WINDOW, SILENT, 100);
+        let at = |step: u64| Timestamp::from_millis(step * 500);
+        assert_eq!(matrix.merge(at(1), "a", report(1, 1, &[(1, 1_000)])), Merged::Fresh);
+        let before = total_bits(&matrix);
+        assert_eq!(matrix.merge(at(2), "a", report(1, u64::MAX, &[(1, 9_000)])), Merged::Future);
+        let hour = Report { interval: Duration::from_secs(3_600), ..report(1, 2, &[(1, 9_000)]) };
+        assert_eq!(matrix.merge(at(2), "a", hour), Merged::Future);
+        assert_eq!(total_bits(&matrix), before);
+        assert_eq!(matrix.merge(at(2), "a", report(1, 2, &[(1, 1_000)])), Merged::Fresh);
+    }
+
+    #[test]
+    fn only_so_many_nodes_are_heard() {
+        let mut matrix = Matrix::new(WINDOW, SILENT, 100);
+        for node in 0..MAX_NODES {
+            matrix.merge(Timestamp::ZERO, &node.to_string(), report(1, 1, &[]));
+        }
+        assert_eq!(matrix.merge(Timestamp::ZERO, "one more", report(1, 1, &[(1, 1)])), Merged::Unheard);
+        assert_eq!(matrix.merge(Timestamp::ZERO, "7", report(1, 2, &[(1, 1)])), Merged::Fresh);
+    }
+
+    #[test]
     fn an_address_scan_cannot_grow_the_matrix_nor_push_out_a_busy_pair() {
         let mut matrix = Matrix::new(WINDOW, SILENT, 64);
         for sequence in 1..100_u16 {
@@ -233,5 +281,45 @@ mod tests {
         assert!(matrix.folded() > 4_000);
         // Three reports are in the window.
         assert!(matrix.other().bytes >= 60 * (3 * 50 - 64), "what is folded still counts");
+    }
+
+    proptest! {
+        /// Scans, storms and spoofed sources at several nodes, with restarts: the bound holds and no byte is lost.
+        #[test]
+        fn bytes_are_conserved_within_the_bound_whatever_nodes_report(
+            max_pairs in 1_usize..40,
+            steps in proptest::collection::vec(
+                (0_u8..4, any::<bool>(), 0_u16..500, 0_u16..60, 1_u64..1_000_000, 0_u64..1_000), 1..60),
+        ) {
+            let mut matrix = Matrix::new(WINDOW, SILENT, max_pairs);
+            // Bytes of each node by report, of which its window holds the newest.
+            let mut sent: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
+            for (step, (node, is_new_run, first, count, bytes, storm)) in steps.into_iter().enumerate() {
+                let now = Timestamp::from_millis(500 * step as u64);
+                let cells: Vec<_> = (first..first + count).map(|n| (n, bytes)).collect();
+                // Group destinations, and frames with nobody's address as their source.
+                let nobody = Pair { source: MacAddr([0xff; 6]), ..pair(1) };
+                let group = Pair { destination: MacAddr([0xff; 6]), ..pair(1) };
+                let boot = if is_new_run { 1_000 + step as u64 } else { u64::from(node) };
+                let mut report = report(boot, step as u64 + 1, &cells);
+                let spoofed = Volume { bytes: storm, frames: 1 };
+                report.cells.extend([(nobody, spoofed), (group, spoofed)]);
+                let total = u64::from(count) * bytes + 2 * storm;
+                match matrix.merge(now, &node.to_string(), report) {
+                    Merged::Fresh => sent.entry(node).or_default().push(total),
+                    Merged::Restarted => drop(sent.insert(node, vec![total])),
+                    Merged::Stale => {}
+                    refused => prop_assert!(false, "{refused:?}"),
+                }
+                let pairs: usize = matrix.nodes.values().map(|node| node.window.len()).sum();
+                prop_assert!(pairs <= max_pairs && pairs == matrix.pairs);
+                for (name, node) in &matrix.nodes {
+                    let named: u64 = node.window.volumes().map(|(_, volume)| volume.bytes).sum();
+                    let all = &sent[&name.parse().unwrap()];
+                    let recent: u64 = all.iter().rev().take(node.window.reports()).sum();
+                    prop_assert_eq!(named + node.window.other().bytes, recent);
+                }
+            }
+        }
     }
 }

@@ -18,8 +18,9 @@ use vreserve_sdk::model::Timestamp;
 
 use crate::report::{Pair, Report, Volume};
 
-/// A node that reports in a frenzy cannot fill memory with slices.
-const MAX_SLICES: usize = 1024;
+/// A window has about so many slices: where reports are more frequent, those that follow one another share one, so
+/// that memory is bounded by pairs and not by reports.
+const SLICES: u32 = 32;
 
 /// A pair's smoothed rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub(crate) struct Rate {
 struct Slice {
     start: Timestamp,
     interval: Duration,
+    /// How many share it.
+    reports: usize,
     /// The node's covered time before this slice.
     covered_before: Duration,
     cells: Vec<(Pair, Volume)>,
@@ -75,17 +78,22 @@ impl Window {
         }
         self.other.add(other);
         let start = now - interval;
-        self.slices.push_back(Slice { start, interval, covered_before: self.covered, cells, other });
+        let slice = Slice { start, interval, reports: 1, covered_before: self.covered, cells, other };
         self.covered += interval;
+        match self.slices.back_mut().filter(|last| last.interval + interval <= length / SLICES) {
+            Some(last) => last.join(slice, &mut self.pairs),
+            None => self.slices.push_back(slice),
+        }
         self.expire(now, length);
     }
 
     /// Half an interval of tolerance keeps the number of slices steady when reports arrive with jitter. The
-    /// newest slice always stays.
+    /// newest slice always stays. Twice the usual number is a queue of reports that arrive at once.
     fn expire(&mut self, now: Timestamp, length: Duration) {
         while self.slices.len() > 1 {
             let Some(oldest) = self.slices.front() else { return };
-            if self.slices.len() <= MAX_SLICES && oldest.start + length > now + oldest.interval / 2 {
+            let is_crowded = self.slices.len() > 2 * SLICES as usize;
+            if !is_crowded && oldest.start + length > now + oldest.interval / 2 {
                 return;
             }
             if let Some(slice) = self.slices.pop_front() {
@@ -114,6 +122,12 @@ impl Window {
     /// Number of pairs.
     pub(crate) fn len(&self) -> usize {
         self.pairs.len()
+    }
+
+    /// How many reports are in the window.
+    #[cfg(test)]
+    pub(crate) fn reports(&self) -> usize {
+        self.slices.iter().map(|slice| slice.reports).sum()
     }
 
     /// All pairs with their volume in the window, in no order.
@@ -154,6 +168,27 @@ impl Window {
             let bits = activity.volume.bytes as f64 * 8.0 / seconds;
             (*pair, Rate { bits, frames: activity.volume.frames as f64 / seconds })
         })
+    }
+}
+
+impl Slice {
+    /// Takes in what followed it, each pair once.
+    fn join(&mut self, later: Slice, pairs: &mut HashMap<Pair, Activity>) {
+        self.interval += later.interval;
+        self.reports += later.reports;
+        self.other.add(later.other);
+        self.cells.extend(later.cells);
+        self.cells.sort_unstable_by_key(|(pair, _)| *pair);
+        self.cells.dedup_by(|(pair, volume), (kept, sum)| {
+            let is_same = pair == kept;
+            if is_same {
+                sum.add(*volume);
+                if let Some(activity) = pairs.get_mut(pair) {
+                    activity.cells -= 1;
+                }
+            }
+            is_same
+        });
     }
 }
 
@@ -216,9 +251,27 @@ mod tests {
                     window.fold(&folded.iter().map(|n| pair(*n)).collect::<Vec<_>>());
                 }
                 let held: u64 = window.volumes().map(|(_, volume)| volume.bytes).sum();
-                let recent: u64 = sent.iter().rev().take(window.slices.len()).sum();
+                let recent: u64 = sent.iter().rev().take(window.reports()).sum();
                 prop_assert_eq!(held + window.other().bytes, recent);
             }
+        }
+
+        #[test]
+        fn frequent_reports_share_slices_and_their_pairs(
+            bytes in proptest::collection::vec(proptest::collection::vec((0_u8..4, 1_u64..1_000), 0..6), 300..400),
+        ) {
+            let mut window = Window::default();
+            let mut sent = Vec::new();
+            for (n, cells) in bytes.iter().enumerate() {
+                sent.push(cells.iter().map(|(_, bytes)| bytes).sum::<u64>());
+                let report = Report { interval: Duration::from_millis(10), ..half_second(cells) };
+                window.push(Timestamp::from_millis(10 * n as u64), report, LENGTH);
+                let held: u64 = window.volumes().map(|(_, volume)| volume.bytes).sum();
+                prop_assert_eq!(held, sent.iter().rev().take(window.reports()).sum::<u64>());
+                prop_assert!(window.slices.iter().all(|slice| slice.cells.len() <= 6));
+            }
+            prop_assert!((180..=210).contains(&window.reports()), "{} reports", window.reports());
+            prop_assert!(window.slices.len() <= 36, "{} slices", window.slices.len());
         }
     }
 }

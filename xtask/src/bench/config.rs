@@ -24,6 +24,8 @@ pub(super) struct NodeFile<'a> {
     pub(super) keys: &'a [String; 2],
     /// More lines of the `[node]` table.
     pub(super) node: &'a str,
+    /// More lines of the `[infer]` table.
+    pub(super) infer: &'a str,
     /// Lines of each `[capture]` table.
     pub(super) captures: Vec<String>,
     /// Far ends of static links, on VXLAN's own port.
@@ -32,7 +34,7 @@ pub(super) struct NodeFile<'a> {
 
 impl NodeFile<'_> {
     pub(super) fn text(&self) -> String {
-        let Self { name, subject, control, bind, link, node, keys, .. } = self;
+        let Self { name, subject, control, bind, link, node, infer, keys, .. } = self;
         let file = |ending: &str| quoted(&self.files.join(format!("{subject}-{name}.{ending}")));
         let place = if *name == A {
             let key = &keys[1];
@@ -47,7 +49,7 @@ impl NodeFile<'_> {
             "[node]\nname = \"{name}\"\nkey = {}\nstate_dir = {}\nsocket = {}\n{place}\n{node}\n\
              [plugins]\ndirs = [{}]\n\
              [link.star]\nbind = \"{bind}\"\n{link}\n\
-             [infer.vttif]\nuse = \"infer-vttif\"\n",
+             [infer.vttif]\nuse = \"infer-vttif\"\n{infer}\n",
             file("key"),
             file("state"),
             quoted(&self.sockets.join(format!("{subject}-{name}.sock"))),
@@ -86,6 +88,7 @@ mod tests {
             sockets: Path::new("/run/x"),
             keys: &["key-of-a".to_owned(), "key-of-b".to_owned()],
             node: "spin = \"0s\"",
+            infer: "report_interval = \"1h\"",
             captures: vec!["interface = \"eth0\"\nnetns = \"x\"".to_owned(); 2],
             static_links: &[Ipv4Addr::new(10, 200, 0, 1)],
         };
@@ -98,6 +101,7 @@ mod tests {
         assert_eq!(b["node"]["proxy"]["address"].as_str(), Some("198.51.100.1:7001"));
         assert_eq!(b["node"]["spin"].as_str(), Some("0s"));
         assert_eq!(b["node"]["key"].as_str(), Some("/t/fi\"les/clear-b.key"));
+        assert_eq!(b["infer"]["vttif"]["report_interval"].as_str(), Some("1h"));
         assert_eq!(b["capture"]["guest1"]["netns"].as_str(), Some("x"));
         assert_eq!(b["link"]["star"]["format"].as_str(), Some("vxlan"));
         assert_eq!(b["static_link"][0]["address"].as_str(), Some("10.200.0.1:4789"));

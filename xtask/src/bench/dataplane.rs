@@ -26,6 +26,7 @@ pub(crate) const CLEAR: Variant = Variant {
     interface: Interface::Absent,
     node: "",
     capture: "",
+    infer: "",
     mtu: GUEST_MTU,
 };
 /// The same, but workers sleep at once when there is nothing to do; by default they look again for a while.

@@ -3,18 +3,13 @@
 //!
 //! Measured by the program `lookup` of `tests/instructions`, whose JSON is read here.
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use super::Options;
 use super::metric::Metric;
 use super::record::{Record, Sample};
-use crate::{interrupt, run};
+use super::{Options, program};
+use crate::artifacts::Profile;
 
-const PACKAGE: &str = "vreserve-instructions";
 const PROGRAM: &str = "lookup";
 const OCTETS_OF_MIB: f64 = 1024.0 * 1024.0;
 
@@ -63,15 +58,8 @@ struct Scan {
 /// # Errors
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
-    run::run(&mut run::cargo(&["build", "--release", "--package", PACKAGE]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    let mut program = Command::new(target.join("release").join(PROGRAM));
-    let output = program.arg(options.rounds.to_string()).output().context("start `lookup`")?;
-    interrupt::check()?;
-    ensure!(output.status.success(), "`lookup` failed: {}", String::from_utf8_lossy(&output.stderr));
-    let printed: Printed =
-        serde_json::from_slice(&output.stdout).context("understand what `lookup` prints")?;
+    let rounds = options.rounds.to_string();
+    let printed: Printed = program::measure(PROGRAM, Profile::Release, &[&rounds])?;
     let mut samples = Vec::new();
     for (nth, round) in printed.rounds.iter().enumerate() {
         samples.extend(of_round(nth, round).into_iter().filter(|sample| options.wants(&name_of(sample))));

@@ -42,7 +42,7 @@ pub(crate) enum Metric {
     Install,
     /// Heap allocations while frames were forwarded.
     Allocations,
-    /// Memory that the forwarding state of one worker holds, in MiB.
+    /// Memory that the forwarding state of one worker, or the lead's inference, holds, in MiB.
     StateMemory,
     /// What a plan comes to, in percent of the exact optimum: the median over instances.
     OptimumMedian,
@@ -56,8 +56,18 @@ pub(crate) enum Metric {
     GainP5,
     /// Instances whose plan is worth less than the star alone.
     BelowStar,
-    /// Time of one plan, in ms.
-    PlanTime,
+    /// Patterns that were recognised, in percent of trials.
+    Recognised,
+    /// Random graphs that were given a name, in percent of trials.
+    FalseNames,
+    /// Time to merge one report of a node, in µs.
+    Merge,
+    /// Time to infer once, in ms.
+    Infer,
+    /// Time to plan once, in ms.
+    Plan,
+    /// Time to merge all reports of one interval, infer and plan, in ms.
+    Interval,
 }
 
 impl Metric {
@@ -89,7 +99,12 @@ impl Metric {
             Self::GainMedian => "of the possible gain, median",
             Self::GainP5 => "of the possible gain, 5th percentile",
             Self::BelowStar => "plans under the star",
-            Self::PlanTime => "time to plan",
+            Self::Recognised => "recognised",
+            Self::FalseNames => "false names",
+            Self::Merge => "time per report",
+            Self::Infer => "time to infer",
+            Self::Plan => "time to plan",
+            Self::Interval => "time per interval",
         }
     }
 
@@ -108,7 +123,8 @@ impl Metric {
                 | Self::GainMedian
                 | Self::GainP5
                 | Self::BelowStar
-                | Self::PlanTime
+                | Self::Recognised
+                | Self::FalseNames
         )
     }
 
@@ -118,16 +134,16 @@ impl Metric {
             Self::Tcp1 | Self::Tcp4 | Self::SpreadTcp => "Gbit/s",
             Self::Small | Self::SpreadSmall => "k/s",
             Self::Moves | Self::Revisions => "/s",
-            Self::SmallLost | Self::IdleCpu => "%",
             Self::OptimumMedian | Self::OptimumP5 | Self::OptimumLeast => "%",
             Self::GainMedian | Self::GainP5 => "%",
-            Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 => "µs",
+            Self::SmallLost | Self::IdleCpu | Self::Recognised | Self::FalseNames => "%",
+            Self::RoundTripP50 | Self::RoundTripP99 | Self::RoundTripP999 | Self::Merge => "µs",
+            Self::Infer | Self::Plan | Self::Interval => "ms",
             Self::CpuPerGb => "s",
             Self::MemoryPeak | Self::StateMemory => "MiB",
             Self::FrameTime | Self::Install => "ns",
             Self::FrameRate => "M/s",
             Self::Allocations | Self::BelowStar => "",
-            Self::PlanTime => "ms",
         }
     }
 }

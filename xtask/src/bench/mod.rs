@@ -6,6 +6,7 @@
 //!                                                                                   table, JSON, page
 //! ```
 
+mod abi;
 mod baseline;
 mod busy;
 mod capture;
@@ -15,6 +16,7 @@ mod contest;
 mod crowd;
 pub(crate) mod dataplane;
 pub(crate) mod ground;
+mod inference;
 mod latency;
 mod load;
 mod lookup;
@@ -25,12 +27,14 @@ mod page;
 mod peers;
 mod planner;
 mod plot;
+mod program;
 mod raw;
 mod record;
 mod scale;
 pub(crate) mod spread;
 mod table;
 mod target;
+mod topology;
 pub(crate) mod underlay;
 mod versus;
 
@@ -42,21 +46,24 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::artifacts::{Artifacts, Profile};
-use crate::{interrupt, packages};
+use crate::{ability, interrupt, packages};
 use record::Record;
 
 /// A report has at least so many rounds.
 const ROUNDS_OF_A_REPORT: usize = 5;
 
 /// The suites by name.
-const SUITES: [(&str, Suite); 7] = [
+const SUITES: [(&str, Suite); 10] = [
+    ("abi", Suite::Alone(abi::run)),
     ("capture", Suite::InLab(capture::run)),
     ("dataplane", Suite::InLab(dataplane::run)),
+    ("inference", Suite::InLab(inference::run)),
     ("latency", Suite::InLab(latency::run)),
     ("lookup", Suite::Alone(lookup::run)),
     ("peers", Suite::InLab(peers::run)),
     ("planner", Suite::Alone(planner::run)),
     ("scale", Suite::InLab(scale::run)),
+    ("topology", Suite::Alone(topology::run)),
 ];
 
 /// In place of a suite: makes the page from the records.
@@ -67,7 +74,7 @@ const REPORT: &str = "report";
 enum Suite {
     /// Between daemons; the build is done, rights and packages are there.
     InLab(fn(&Options, &Artifacts) -> anyhow::Result<Record>),
-    /// One program that it builds for release itself.
+    /// One program that it builds itself.
     Alone(fn(&Options) -> anyhow::Result<Record>),
 }
 
@@ -109,8 +116,8 @@ pub(crate) struct Options {
     /// Of one measurement.
     pub(crate) length: Duration,
     pub(crate) lab: String,
-    /// Built as for tests; of suites that build for themselves.
-    pub(crate) dev: bool,
+    /// How it is built.
+    pub(crate) profile: Profile,
     only: Vec<String>,
 }
 
@@ -134,17 +141,17 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
         length: Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds.max(1) }),
         lab: arguments.lab.clone(),
-        dev: arguments.dev,
+        profile: if arguments.dev { Profile::Dev } else { Profile::Release },
         only: arguments.only.clone(),
     };
     let (_, suite) =
         SUITES.into_iter().find(|(name, _)| *name == arguments.suite).context("a known suite")?;
     let mut record = match suite {
-        Suite::InLab(run) => run(&options, &ready_for_lab(arguments.dev)?)?,
+        Suite::InLab(run) => run(&options, &ready_for_lab(options.profile)?)?,
         Suite::Alone(run) => run(&options)?,
     };
-    if arguments.dev && matches!(suite, Suite::InLab(_)) {
-        record.note("built as for tests: every figure of ours is too low".to_owned());
+    if arguments.dev {
+        record.note("built as for tests: ours is slower in every figure".to_owned());
     }
     if options.rounds < ROUNDS_OF_A_REPORT {
         record.note(format!("{} rounds: a report has at least {ROUNDS_OF_A_REPORT}", options.rounds));
@@ -162,10 +169,10 @@ pub(crate) fn bench(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// What a suite between daemons needs: packages, rights, the build.
-fn ready_for_lab(dev: bool) -> anyhow::Result<Artifacts> {
+fn ready_for_lab(profile: Profile) -> anyhow::Result<Artifacts> {
     packages::ensure()?;
-    packages::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
-    let built = Artifacts::build(if dev { Profile::Dev } else { Profile::Release })?;
+    ability::lab_ability().map_err(|reason| anyhow!("no bench here: {reason}"))?;
+    let built = Artifacts::build(profile)?;
     interrupt::check()?;
     Ok(built)
 }

@@ -30,6 +30,8 @@ pub(crate) struct Variant {
     pub(crate) node: &'static str,
     /// Lines for the `[capture]` tables.
     pub(crate) capture: &'static str,
+    /// Lines for the `[infer]` table.
+    pub(crate) infer: &'static str,
     /// Of the guests.
     pub(crate) mtu: u32,
 }
@@ -118,6 +120,7 @@ pub(crate) fn launch(
             sockets: &ground.lab().runtime_directory(),
             keys: &keys,
             node: plan.variant.node,
+            infer: plan.variant.infer,
             captures: (0..plan.guests).map(|nth| plan.variant.capture_of(ground, guest, nth)).collect(),
             static_links: plan.static_links,
         };

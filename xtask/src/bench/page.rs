@@ -32,7 +32,7 @@ Guests have an MTU of 1450 and know each other's address beforehand. `raw` is a 
 any overlay; `vxlan` is the kernel's VXLAN device, a bridge and a veth pair on each node.\n";
 
 /// What is said of a suite, in the order of the page.
-const SUITES: [(&str, &str); 7] = [
+const SUITES: [(&str, &str); 10] = [
     (
         "dataplane",
         "Guest to guest against kernel VXLAN (1.0). TCP is iperf3, as the receiver counts, four streams being those \
@@ -56,6 +56,12 @@ const SUITES: [(&str, &str); 7] = [
         "How capture-iouring calls the kernel: a call per frame (plain) or io_uring (ring), for reading, writing or \
          both, on TAPs and on veth pairs; clear, against kernel VXLAN (1.0).",
     ),
+    (
+        "abi",
+        "A plugin that looks at one byte of each frame of 64 bytes, or gives such frames out: as a shared object against \
+         the same one linked into the program, and that against the same work without a plugin. Both are called through \
+         their tables as the host's workers do, with all that the host checks.",
+    ),
     ("lookup", "The forwarding cache and the rules alone, on one thread."),
     (
         "planner",
@@ -64,6 +70,19 @@ const SUITES: [(&str, &str); 7] = [
          one hop and two), each also solved exactly by trying everything. What all pairs are served is held against \
          the optimum; what is gained over the star alone is shown beside it. Time: 1,000 nodes of which every one \
          talks to 100 others.",
+        "inference",
+        "Guest to guest with a report every 500 ms (inferring) against the same daemons with one an hour, in pairs of \
+         measurements; and the lead alone, on one thread: every node's report of one interval merged, then inferred and \
+         planned, by number of active pairs.",
+    ),
+    (
+        "topology",
+        "How often each named pattern is recognised, at every size from 4 to 64 guests where it exists, grids with every \
+         pair or triple of sides, guests in any order; and how often a random graph is given a name. Each trial is a whole \
+         run of inference on a virtual clock with its defaults. With a noise of p, pairs pause in a share p of the report \
+         intervals and reports are lost as often, counts are off by up to p, and p times as many pairs as the pattern has \
+         talk beside it at 5 to 25 % of its typical rate. Weights are equal, or differ by up to two times (unequal). Seeds \
+         are the rounds' numbers: the figures are the same on every machine.",
     ),
     (
         "scale",

@@ -3,16 +3,13 @@
 //!
 //! Measured by the plugin's example `planner`, whose JSON is read here.
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 use super::Options;
 use super::metric::Metric;
+use super::program;
 use super::record::{Record, Sample};
-use crate::{interrupt, run};
+use crate::artifacts::Profile;
 
 const PACKAGE: &str = "vreserve-adapt-vadapt";
 const PROGRAM: &str = "planner";
@@ -62,24 +59,13 @@ struct Plans {
 /// # Errors
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
-    let profile: &[&str] = if options.dev { &[] } else { &["--release"] };
-    let build = [&["build", "--package", PACKAGE, "--example", PROGRAM], profile].concat();
-    run::run(&mut run::cargo(&build))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    let built = target.join(if options.dev { "debug" } else { "release" }).join("examples");
-    let mut program = Command::new(built.join(PROGRAM));
-    program.arg(options.rounds.to_string());
-    program.args(PARTS.iter().filter(|part| options.wants(part)));
-    let output = program.output().context("start `planner`")?;
-    interrupt::check()?;
-    ensure!(output.status.success(), "`planner` failed: {}", String::from_utf8_lossy(&output.stderr));
-    let printed: Printed =
-        serde_json::from_slice(&output.stdout).context("understand what `planner` prints")?;
-    let samples = samples(&printed);
-    let mut record = Record::new(PROGRAM, options.rounds, 0.0, samples);
+    let rounds = options.rounds.to_string();
+    let parts: Vec<&str> = PARTS.into_iter().filter(|part| options.wants(part)).collect();
+    let arguments = [&[rounds.as_str()][..], &parts].concat();
+    let printed: Printed = program::measure_example(PACKAGE, PROGRAM, options.profile, &arguments)?;
+    let mut record = Record::new(PROGRAM, options.rounds, 0.0, samples(&printed));
     record.note(format!("each round has {} other instances", printed.instances));
-    if options.dev && options.wants("time") {
+    if options.profile == Profile::Dev && options.wants("time") {
         record.note("built as for tests: every time is too long".to_owned());
     }
     for part in PARTS.iter().filter(|part| !options.wants(part)) {
@@ -108,8 +94,8 @@ fn samples(printed: &Printed) -> Vec<Sample> {
         }
         if let Some(plans) = &found.plans {
             let setting = format!("{} nodes, {} guest pairs", plans.nodes, plans.demands);
-            keep(&setting, "first plan", Metric::PlanTime, plans.first_s * 1000.0);
-            keep(&setting, "next plan", Metric::PlanTime, plans.next_s * 1000.0);
+            keep(&setting, "first plan", Metric::Plan, plans.first_s * 1000.0);
+            keep(&setting, "next plan", Metric::Plan, plans.next_s * 1000.0);
         }
     }
     samples

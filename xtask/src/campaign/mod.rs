@@ -5,6 +5,7 @@
 //!  mixed                      backlog counters mix pair sample tables track traffic ─▶ findings
 //!  switch, kill, silence,     reservation: scene, frames, provider, the daemon's API
 //!  reserve-faults
+//!  sim                        a program of its own, tests/sim
 //!                                              all ─▶ check ─▶ record ─▶ JSON, page
 //! ```
 
@@ -22,6 +23,7 @@ mod reservation;
 mod reserve_faults;
 mod sample;
 mod silence;
+mod sim;
 mod switch;
 mod tables;
 mod track;
@@ -31,7 +33,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
 use crate::artifacts::{Artifacts, Profile};
-use crate::{interrupt, packages};
+use crate::{ability, interrupt, packages};
 
 /// What the command line can say.
 #[derive(Args)]
@@ -54,6 +56,9 @@ enum Campaign {
     /// Every fault that can be injected between the lead and a provider: nothing leaked, doubled or lost, and nobody
     /// else feels it.
     ReserveFaults(reserve_faults::Arguments),
+    /// The control loop on a virtual clock: many seeds, everything going wrong, invariants checked at every step. Needs
+    /// no root.
+    Sim(sim::Arguments),
 }
 
 /// Runs a campaign, shows what it found, writes it down.
@@ -63,14 +68,18 @@ enum Campaign {
 /// be.
 pub(crate) fn campaign(arguments: &Arguments) -> anyhow::Result<()> {
     interrupt::catch()?;
+    if let Campaign::Sim(arguments) = &arguments.campaign {
+        return sim::run(arguments);
+    }
     packages::ensure()?;
-    packages::lab_ability().map_err(|reason| anyhow!("no campaign here: {reason}"))?;
+    ability::lab_ability().map_err(|reason| anyhow!("no campaign here: {reason}"))?;
     match &arguments.campaign {
         Campaign::Mixed(arguments) => mixed::run(arguments),
         Campaign::Switch(arguments) => switch::run(arguments),
         Campaign::Kill(arguments) => kill::run(arguments),
         Campaign::Silence(arguments) => silence::run(arguments),
         Campaign::ReserveFaults(arguments) => reserve_faults::run(arguments),
+        Campaign::Sim(arguments) => sim::run(arguments),
     }
 }
 

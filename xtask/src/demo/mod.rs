@@ -29,7 +29,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 
 use crate::artifacts::{Artifacts, Profile};
-use crate::{interrupt, packages};
+use crate::{ability, interrupt, packages};
 use clock::now_ms;
 use figures::{Figures, Measured};
 use gauge::Gauge;
@@ -83,7 +83,7 @@ pub(crate) fn demo(options: &Options) -> anyhow::Result<()> {
     }
     interrupt::catch()?;
     packages::ensure()?;
-    packages::lab_ability().map_err(|reason| anyhow!("no demo here: {reason}"))?;
+    ability::lab_ability().map_err(|reason| anyhow!("no demo here: {reason}"))?;
     let built = Artifacts::build(options.profile)?;
     interrupt::check()?;
     let figures = play(options, &built)?;

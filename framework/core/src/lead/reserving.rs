@@ -29,6 +29,7 @@ impl Lead {
                 Ok(observed) => {
                     self.observe(id, observed, Reservation::grant);
                     self.note_hold(id);
+                    self.note_promise(id);
                 }
                 Err(failure) => self.submit_failed(id, failure),
             }

@@ -31,6 +31,7 @@ impl Lead {
                     self.apply(id, ReservationEvent::Committed);
                 }
                 self.observe(id, observed, Reservation::observe);
+                self.note_promise(id);
             }
             Some(Err(failure)) => match failure.kind {
                 FailureKind::Refused | FailureKind::Unsupported | FailureKind::Invalid => {
@@ -147,6 +148,14 @@ impl Lead {
         {
             circuit.held.get_or_insert(Age::since(now));
             circuit.retry_at = None;
+        }
+    }
+
+    /// What its provider has just promised is switched through without delay, if it may be.
+    pub(super) fn note_promise(&mut self, id: CircuitId) {
+        let is_due = |c: &Circuit| c.state() == ReservationState::Booked && !c.is_fused && self.may_link(c);
+        if self.circuits.get(&id).is_some_and(is_due) {
+            self.call_at_once(id);
         }
     }
 

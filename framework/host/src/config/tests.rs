@@ -79,6 +79,7 @@ network = "omninet"
 retry_min = "500ms"
 restore_grace = "20s"
 orphan_grace = "5m"
+shadow = true
 
 [[static_link]]
 name = "rack"
@@ -146,6 +147,7 @@ fn a_proxys_configuration_reads() {
     assert_eq!(config.lead.retry_max, Duration::from_secs(60));
     assert_eq!(config.lead.restore_grace, Duration::from_secs(20));
     assert_eq!(config.lead.orphan_grace, Duration::from_secs(300));
+    assert!(config.lead.shadow);
     assert_eq!(config.static_links[0].endpoint, "internet");
     assert_eq!(config.static_links[0].public_key.unwrap().to_string(), OTHER_KEY);
 }
@@ -351,12 +353,12 @@ fn a_proxys_errors_name_their_place_too() {
         (
             "endpoint = \"internet\"",
             "endpoint = \"internt\"",
-            r#"node.toml:38:1: [[static_link]] endpoint: there is no [link.internt]; did you mean "internet"?"#,
+            r#"node.toml:39:1: [[static_link]] endpoint: there is no [link.internt]; did you mean "internet"?"#,
         ),
         (
             "address = \"192.0.2.7:4789\"",
             "addres = \"192.0.2.7:4789\"",
-            r#"node.toml:39:1: [[static_link]] addres: unknown key; did you mean "address"?"#,
+            r#"node.toml:40:1: [[static_link]] addres: unknown key; did you mean "address"?"#,
         ),
         (
             "network = \"omninet\"",

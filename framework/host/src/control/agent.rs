@@ -1,28 +1,20 @@
-//! The agent: keeps one node's data plane as its part of the overlay says.
-//!
-//! It compares a new revision with what is in force, adds links, begins an ordered cut-over for every pair
-//! whose way changes, removes links, and answers. By itself it does one thing only: when a circuit dies, its
-//! pairs go back to the star at once, before anybody is asked.
+//! The shell of the core's agent: feeds it what the lead and the data plane say, carries out what it decides;
+//! and collects and reports what guests send.
 
 mod memory;
-mod pairs;
 mod report;
-mod rules;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use vreserve_core::ids::{InterfaceId, LinkClass, LinkId, SwitchId};
-use vreserve_core::lead::{PairOutcome, ProbeOutcome};
+use vreserve_core::agent::{self, Action};
+use vreserve_core::ids::{InterfaceId, LinkClass};
+use vreserve_core::lead::ProbeOutcome;
 use vreserve_core::learn::LearnEvent;
-use vreserve_core::liveness::LinkHealth;
 use vreserve_core::matrix::TrafficMatrix;
-use vreserve_core::overlay::{NodeOverlay, OverlayLink};
-use vreserve_core::rules::{RuleSet, StarRole};
-use vreserve_model::MacAddr;
+use vreserve_core::overlay::OverlayLink;
+use vreserve_core::rules::StarRole;
 
 use super::events::{EventLog, NodeEvent};
 use super::messages::{DownMessage, InForce, UpMessage};
@@ -32,6 +24,7 @@ use crate::dataplane::{Collected, Event, Events, LinkSpec, Workers};
 use crate::keys::PublicKey;
 use crate::plugin::InferInstance;
 
+pub(crate) use report::record_of;
 pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView, TooBigView};
 
 /// How long after a change of guests the list is sent: guests come in groups.
@@ -82,17 +75,7 @@ pub struct AgentChannels {
 pub struct Agent {
     config: AgentConfig,
     up: mpsc::UnboundedSender<UpMessage>,
-    /// The revision in force, with the links as they are set up.
-    overlay: NodeOverlay,
-    /// Every pair that is not at rest on the star.
-    pairs: BTreeMap<pairs::PairId, pairs::PairState>,
-    moving: BTreeMap<SwitchId, pairs::Moving>,
-    last_switch: u32,
-    /// Circuits that no longer answer, or are degraded.
-    dead: BTreeSet<LinkId>,
-    generation: u64,
-    rules: Arc<RuleSet>,
-    guests: BTreeSet<MacAddr>,
+    core: agent::Agent,
     /// When a changed list of guests is sent.
     guests_due: Option<Instant>,
     matrix: TrafficMatrix,
@@ -104,17 +87,13 @@ impl Agent {
     /// An agent whose node has no link yet.
     pub fn new(config: AgentConfig, up: mpsc::UnboundedSender<UpMessage>) -> Self {
         let memory = memory::Memory::new(&config.state_dir);
+        let interfaces = config.interfaces.iter().map(|(id, _)| *id).collect();
+        let static_links = config.static_links.iter().map(|(link, _)| link.id).collect();
+        let core = agent::Agent::new(config.role, interfaces, static_links);
         Agent {
             config,
             up,
-            overlay: NodeOverlay::default(),
-            pairs: BTreeMap::new(),
-            moving: BTreeMap::new(),
-            last_switch: 0,
-            dead: BTreeSet::new(),
-            generation: 0,
-            rules: Arc::new(RuleSet::empty()),
-            guests: BTreeSet::new(),
+            core,
             guests_due: None,
             matrix: TrafficMatrix::new(MATRIX_PAIRS),
             last: Collected::default(),
@@ -130,14 +109,15 @@ impl Agent {
             }
         }
         let last_known = self.memory.recall();
-        self.handle_overlay(last_known).await;
+        self.core.handle_overlay(last_known);
         let mut report = tokio::time::interval(self.config.report_interval);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.carry_out().await;
             self.show_in_force();
             tokio::select! {
                 message = channels.down.recv() => match message {
-                    Some(message) => self.handle_message(message).await,
+                    Some(message) => self.handle_message(message),
                     None => return,
                 },
                 event = channels.data.recv() => match event {
@@ -154,15 +134,13 @@ impl Agent {
         }
     }
 
-    async fn handle_message(&mut self, message: DownMessage) {
+    fn handle_message(&mut self, message: DownMessage) {
         match message {
             DownMessage::Welcome { .. } => {
-                // Revisions grow within a session; a lead that lost its state may begin anew. What is in
-                // force stays until the lead says otherwise.
-                self.overlay.revision = 0;
+                self.core.handle_welcome();
                 self.announce_guests();
             }
-            DownMessage::Overlay(overlay) => self.handle_overlay(overlay).await,
+            DownMessage::Overlay(overlay) => self.core.handle_overlay(overlay),
             DownMessage::Prove { link, rate } => self.config.workers.prove(link, rate),
             DownMessage::ForgetGuest(guest) => self.config.workers.forget_guest(guest),
         }
@@ -171,12 +149,9 @@ impl Agent {
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::Guest(event) => self.handle_guest(event),
-            Event::Health(link, health) => self.handle_health(link, health),
-            Event::Degraded(link, why) => {
-                self.avoid(link);
-                self.tell(UpMessage::LinkDegraded { link, reason: why.to_string() });
-            }
-            Event::CutoverEnded(id, outcome) => self.handle_cutover_ended(id, &outcome),
+            Event::Health(link, health) => self.core.handle_health(link, health),
+            Event::Degraded(link, why) => self.core.handle_degraded(link, why),
+            Event::CutoverEnded(id, outcome) => self.core.handle_cutover_ended(id, &outcome),
             Event::Proof(link, outcome) => {
                 let outcome = match outcome {
                     Some(outcome) => ProbeOutcome {
@@ -208,98 +183,63 @@ impl Agent {
     }
 
     fn handle_guest(&mut self, event: LearnEvent) {
-        let is_changed = match event {
-            LearnEvent::Learned { guest, .. } => self.guests.insert(guest),
-            LearnEvent::Expired { guest, .. } => self.guests.remove(&guest),
-            LearnEvent::Moved { .. } => false,
-            LearnEvent::LimitReached { at } => {
-                tracing::warn!(ingress = ?at, "as many guests as may be; further ones are not learned");
-                false
-            }
-        };
-        if is_changed {
+        if let LearnEvent::LimitReached { at } = event {
+            tracing::warn!(ingress = ?at, "as many guests as may be; further ones are not learned");
+        }
+        if self.core.handle_learned(event) {
             self.guests_due.get_or_insert_with(|| Instant::now() + GUEST_DELAY);
         }
     }
 
     fn announce_guests(&mut self) {
         self.guests_due = None;
-        self.tell(UpMessage::Guests(self.guests.iter().copied().collect()));
+        self.tell(UpMessage::Guests(self.core.guests().collect()));
     }
 
-    fn handle_health(&mut self, link: LinkId, health: LinkHealth) {
-        let up = health == LinkHealth::Up;
-        if up {
-            self.dead.remove(&link);
-        } else {
-            self.avoid(link);
-        }
-        self.tell(UpMessage::LinkState { link, up });
-    }
-
-    /// Puts a circuit's pairs on the star at once.
-    fn avoid(&mut self, link: LinkId) {
-        let is_circuit = self.rules.class_of(link) == Some(LinkClass::Circuit);
-        if is_circuit && self.dead.insert(link) {
-            self.leave_link(link);
-            self.install(Vec::new(), Vec::new());
-        }
-    }
-
-    /// Puts a new revision in force.
-    async fn handle_overlay(&mut self, overlay: NodeOverlay) {
-        let revision = overlay.revision;
-        if revision < self.overlay.revision {
-            return;
-        }
-        let old = std::mem::replace(&mut self.overlay, overlay);
-        let gone: Vec<LinkId> = missing(&old.links, &self.overlay.links);
-        let added: Vec<OverlayLink> =
-            self.overlay.links.iter().filter(|link| !old.links.contains(link)).cloned().collect();
-        for link in &gone {
-            self.leave_link(*link);
-            self.dead.remove(link);
-        }
-        // An address that comes back under another identity must be free before it is taken again.
-        let (now, later): (Vec<LinkId>, Vec<LinkId>) = gone.into_iter().partition(|id| {
-            old.links.iter().any(|link| {
-                link.id == *id && added.iter().any(|new| same_far_end(link, new) || new.id == link.id)
-            })
-        });
-        if !now.is_empty() {
-            let kept: Vec<OverlayLink> =
-                old.links.iter().filter(|link| !now.contains(&link.id)).cloned().collect();
-            let wanted = std::mem::replace(&mut self.overlay.links, kept);
-            self.install(Vec::new(), Vec::new());
-            self.overlay.links = wanted;
-            now.into_iter().for_each(|id| self.config.workers.remove_link(id));
-        }
-        let errors = self.add_links(added).await;
-        let begin = self.reconcile_all();
-        self.install(begin, Vec::new());
-        later.into_iter().for_each(|id| self.config.workers.remove_link(id));
-        self.memory.keep(&self.overlay);
-        let error = (!errors.is_empty()).then(|| errors.join("; "));
-        self.tell(UpMessage::Applied { revision, error });
-    }
-
-    async fn add_links(&mut self, links: Vec<OverlayLink>) -> Vec<String> {
-        let mut errors = Vec::new();
-        for link in links {
-            let spec = LinkSpec {
-                id: link.id,
-                class: link.class,
-                far_key: Some(self.far_key(&link)),
-                endpoint: link.endpoint,
-                far_address: link.far_address,
-            };
-            let far_node = link.far_node;
-            if let Err(reason) = self.add_link(spec).await {
-                errors.push(format!("link {} to {far_node}: {reason}", link.id));
-                self.overlay.links.retain(|kept| kept.id != link.id);
+    /// Carries out what the core has decided.
+    async fn carry_out(&mut self) {
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Install { rules, begin, retire } => {
+                    self.config.workers.install(&rules, &begin, &retire);
+                }
+                Action::NotInstalled(error) => tracing::error!(%error, "rules not installed"),
+                Action::AddLink(link) => {
+                    let id = link.id;
+                    let outcome = self.add_overlay_link(link).await;
+                    self.core.handle_link_added(id, outcome);
+                }
+                Action::RemoveLink(link) => self.config.workers.remove_link(link),
+                Action::Release(switch) => self.config.workers.release(switch),
+                Action::Abandon(switch) => self.config.workers.abandon(switch),
+                Action::Keep => self.memory.keep(self.core.overlay()),
+                Action::Applied { revision, error } => self.tell(UpMessage::Applied { revision, error }),
+                Action::Switched { revision, outcome } => {
+                    self.tell(UpMessage::Switched { revision, outcomes: vec![outcome] });
+                }
+                Action::LinkState { link, up } => self.tell(UpMessage::LinkState { link, up }),
+                Action::LinkDegraded { link, reason } => {
+                    self.tell(UpMessage::LinkDegraded { link, reason });
+                }
             }
         }
-        errors
+    }
+
+    /// Says what is in force, if that has changed.
+    fn show_in_force(&self) {
+        let (links, pairs) = self.core.in_force();
+        let now = Some(InForce { links, pairs });
+        self.config.in_force.send_if_modified(|before| {
+            let is_other = *before != now;
+            *before = now;
+            is_other
+        });
+    }
+
+    async fn add_overlay_link(&mut self, link: OverlayLink) -> Result<(), String> {
+        let far_key = Some(self.far_key(&link));
+        let OverlayLink { id, class, endpoint, far_address, .. } = link;
+        self.add_link(LinkSpec { id, class, endpoint, far_address, far_key }).await
     }
 
     /// The star leads to the proxy that the operator named, also when the last known overlay is older than
@@ -323,7 +263,8 @@ impl Agent {
     async fn report(&mut self) {
         self.collect().await;
         let delta = self.matrix.take_delta();
-        let cells: Vec<_> = delta.cells.iter().map(report::record_of).collect();
+        let cells: Vec<_> =
+            delta.cells.iter().map(report::record_of).chain(report::record_of_rest(delta.other)).collect();
         let now = self.config.clock.now();
         match self.config.infer.call(now, |infer| infer.observe(now, &cells)) {
             Ok(report) if report.is_empty() => {}
@@ -336,10 +277,6 @@ impl Agent {
         // The receiver outlives the agent, or the daemon is stopping.
         drop(self.up.send(message));
     }
-
-    fn tell_switched(&self, revision: u64, outcome: PairOutcome) {
-        self.tell(UpMessage::Switched { revision, outcomes: vec![outcome] });
-    }
 }
 
 /// Waits until `due`; for ever if there is nothing to wait for.
@@ -348,13 +285,4 @@ async fn until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// The links of `old` that are not, or not the same, in `new`.
-fn missing(old: &[OverlayLink], new: &[OverlayLink]) -> Vec<LinkId> {
-    old.iter().filter(|link| !new.contains(link)).map(|link| link.id).collect()
-}
-
-fn same_far_end(one: &OverlayLink, other: &OverlayLink) -> bool {
-    one.endpoint == other.endpoint && one.far_address == other.far_address
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the lead's inference and adaptation instances, the reservation backends and the journal. Calls to
 //! backends run as tasks of their own and come back as inputs (`calls`, `backends`); records go to a thread of
-//! their own (`journal`), and what depends on them waits for it (`ledger`, `durable`). A changed configuration comes as an
+//! their own (`journal`), and what depends on them waits for it (the core's ledger, `durable`). A changed configuration comes as an
 //! input too (`reload`), and a circuit stays with the backend that it was asked of (`generations`).
 
 mod backends;
@@ -12,7 +12,6 @@ mod durable;
 mod generations;
 mod inputs;
 mod journal;
-mod ledger;
 mod planning;
 mod reload;
 mod view;
@@ -27,6 +26,7 @@ use vreserve_core::ids::LinkId;
 use vreserve_core::lead::{
     Action, BookingId, BookingWish, CalendarEntry, CircuitId, Event, Lead, NodeDescription,
 };
+use vreserve_core::ledger::Ledger;
 use vreserve_model::{Changes, Failure, Observed, RequestKey, Timestamp};
 
 use super::events::EventLog;
@@ -41,14 +41,13 @@ use backends::Watch;
 use bookings::Promise;
 use generations::Backends;
 use journal::Journal;
-use ledger::Ledger;
 
 pub use generations::Generation;
-pub use journal::{JournalAnswer, Loaded};
-pub use ledger::{JournalState, JournalStatus};
+pub use journal::JournalAnswer;
 pub use planning::{ExplainView, PlannedChange, SupposedDemand, WhatIfView};
 pub use reload::{BackendChange, FormerBackend, LeadChanges};
 pub use view::{BackendStatus, ReservationsView, TopologyView};
+pub use vreserve_core::ledger::{JournalState, JournalStatus, Loaded};
 
 /// A node whose session ended is given this long to come back before it counts as gone.
 const ABSENCE: Duration = Duration::from_secs(5);

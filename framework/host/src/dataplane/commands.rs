@@ -1,10 +1,18 @@
 //! What the control plane tells the worker, carried out between two batches.
 
+use vreserve_core::counters::{Cell, Weight};
 use vreserve_core::ids::Ingress;
 use vreserve_model::Timestamp;
 
 use super::mailbox::{Collected, Command, LinkSpec};
 use super::worker::Worker;
+
+/// What was counted for somebody who no longer waited for it.
+#[derive(Default)]
+pub(super) struct Unread {
+    cells: Vec<Cell>,
+    other: Weight,
+}
 
 impl Worker {
     pub(super) fn handle_command(&mut self, command: Command, now: Timestamp) {
@@ -30,7 +38,11 @@ impl Worker {
             Command::ForgetGuest(guest) => self.forwarder.forget_guest(guest),
             Command::TellOfGuest { guest, at } => self.forwarder.tell_of_guest(guest, at, now),
             Command::Answer { link, signal, length } => self.handle_answer(link, &signal, length, now),
-            Command::Collect(reply) => drop(reply.send(self.collect(now))),
+            Command::Collect(reply) => {
+                if let Err(unread) = reply.send(self.collect(now)) {
+                    self.unread = Unread { cells: unread.cells, other: unread.other };
+                }
+            }
             Command::Stop => {}
         }
     }
@@ -51,8 +63,8 @@ impl Worker {
     }
 
     fn collect(&mut self, now: Timestamp) -> Collected {
-        let mut cells = Vec::new();
-        let other = self.forwarder.poll_counters(now, &mut cells);
+        let Unread { mut cells, mut other } = std::mem::take(&mut self.unread);
+        other += self.forwarder.poll_counters(now, &mut cells);
         let guests = self.forwarder.guests().iter().map(|(guest, ingress)| match ingress {
             Ingress::Interface(interface) => (guest, Some(interface)),
             Ingress::Link(_) => (guest, None),

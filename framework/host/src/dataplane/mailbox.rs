@@ -17,10 +17,12 @@ use vreserve_core::liveness::{Degradation, LinkHealth};
 use vreserve_core::probe::ProofOutcome;
 use vreserve_core::rules::RuleSet;
 use vreserve_core::signal::Signal;
-use vreserve_core::switch::{SwitchOutcome, SwitchSpec};
+use vreserve_core::switch::SwitchOutcome;
 use vreserve_model::{BitsPerSecond, MacAddr};
 
 use crate::keys::PublicKey;
+
+pub use vreserve_core::agent::CutoverSpec;
 
 /// A link to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +37,6 @@ pub struct LinkSpec {
     pub far_address: String,
     /// The far node's public key; a device outside the overlay may have none.
     pub far_key: Option<PublicKey>,
-}
-
-/// A cut-over to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CutoverSpec {
-    /// The pair, the circuit and the direction.
-    pub switch: SwitchSpec,
-    /// The link that stands for the star in it.
-    pub star: LinkId,
 }
 
 /// What the control plane tells the worker.

@@ -7,7 +7,7 @@
 //! `signals`, pairs in a cut-over into `cutover`. When nothing is left, `spin` says whether to look again or to
 //! sleep.
 //! The control plane talks to all of them as one (`workers`), through a [`mailbox`] each; `commands` carries out what it says between
-//! turns, `upkeep` does what time asks for.
+//! turns, `upkeep` does what time asks for. The `watchdog` notices a worker that a plugin does not give back.
 
 mod commands;
 mod cutover;
@@ -29,6 +29,7 @@ mod software;
 mod spin;
 mod too_big;
 mod upkeep;
+mod watchdog;
 mod worker;
 mod workers;
 

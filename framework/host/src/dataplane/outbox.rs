@@ -38,6 +38,7 @@ impl Worker {
     /// Sends everything queued. All slots but those of frames in hand are free again afterwards.
     pub(super) fn flush(&mut self, now: Timestamp) {
         while let Some(port) = self.outbox.filled.pop() {
+            self.pulse.call(port);
             match port.checked_sub(self.captures.len()) {
                 None => self.flush_capture(port, now),
                 Some(endpoint) => self.flush_endpoint(endpoint, port, now),

@@ -1,7 +1,8 @@
 //! The data plane as the rest of the daemon has it: started, talked to, stopped.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -10,9 +11,15 @@ use vreserve_core::probe::RateTerms;
 use super::mailbox::mailbox;
 use super::pool::SlotPool;
 use super::ports::{CapturePort, EndpointPort};
+use super::watchdog::{Pulse, Watchdog, Watched};
 use super::worker::{Habits, Place, Worker};
 use super::workers::{Events, Workers, events};
 use crate::clock::Clock;
+
+/// Workers that a plugin does not give back by then are left behind.
+const END_TIME: Duration = Duration::from_secs(5);
+/// Between two looks whether a worker has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What a data plane is made of.
 pub struct DataPlaneConfig {
@@ -40,10 +47,23 @@ pub struct WorkerConfig {
     pub cpu: Option<usize>,
 }
 
+impl WorkerConfig {
+    /// The names of its ports in the configuration, by port number.
+    fn port_names(&self) -> Vec<String> {
+        let captures = self.captures.iter().map(|capture| capture.port.name());
+        captures
+            .chain(self.endpoints.iter().map(|endpoint| endpoint.port.name()))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
 /// The running workers.
 pub struct DataPlane {
     workers: Workers,
     threads: Vec<JoinHandle<()>>,
+    /// Outlives the threads: one that waits in a plugin ends because of it.
+    watchdog: Option<Watchdog>,
 }
 
 impl DataPlane {
@@ -61,16 +81,20 @@ impl DataPlane {
         }
         let workers = Workers::new(senders);
         let (tellers, events) = events(&workers);
-        let mut plane = DataPlane { workers: workers.clone(), threads: Vec::new() };
+        let mut plane = DataPlane { workers: workers.clone(), threads: Vec::new(), watchdog: None };
+        let mut watched = Vec::new();
         let ends = mailboxes.into_iter().zip(tellers);
         for (index, (config, (mailbox, teller))) in configs.into_iter().zip(ends).enumerate() {
-            let place = Place { index, workers: workers.clone(), mailbox, teller };
+            let pulse = Arc::new(Pulse::new());
+            watched.push(Watched { pulse: pulse.clone(), ports: config.port_names() });
+            let place = Place { index, workers: workers.clone(), mailbox, teller, pulse };
             let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
                 config.cpu.inspect(|cpu| pin(*cpu));
                 Worker::new(config, place, Habits { clock, seed, spin, rate_terms }).run();
             })?;
             plane.threads.push(thread);
         }
+        plane.watchdog = Some(Watchdog::start(watched)?);
         Ok((plane, events))
     }
 
@@ -79,7 +103,7 @@ impl DataPlane {
         self.workers.clone()
     }
 
-    /// Ends the workers and closes their instances; returns when that is done.
+    /// Ends the workers and closes their instances; returns when that is done, or a plugin has not returned for long.
     pub fn stop(mut self) {
         self.end();
     }
@@ -89,8 +113,14 @@ impl DataPlane {
             return;
         }
         self.workers.stop();
+        let until = Instant::now() + END_TIME;
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            if !thread.is_finished() {
+                tracing::error!("a plugin does not return: its worker is left behind");
+            } else if thread.join().is_err() {
                 tracing::error!("a worker of the data plane panicked");
             }
         }

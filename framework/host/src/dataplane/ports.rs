@@ -121,6 +121,8 @@ pub struct Port<I: ?Sized> {
     /// Of the last instance that was open.
     facts: PortFacts,
     backoff: Duration,
+    /// It had to be interrupted. Each time holds up all ports of its worker, so the delay never starts anew.
+    was_interrupted: bool,
     /// As last seen, for when the instance is gone.
     violations: u64,
     /// Frames and bytes in.
@@ -152,6 +154,7 @@ impl<I: Instance + ?Sized> Port<I> {
             facts: instance.facts(),
             state: State::Open(instance),
             backoff: RETRY_MIN,
+            was_interrupted: false,
             violations: 0,
             received: Weight::ZERO,
             sent: Weight::ZERO,
@@ -194,10 +197,16 @@ impl<I: Instance + ?Sized> Port<I> {
         let State::Open(instance) = &mut self.state else { return Ok(0) };
         match call(instance) {
             Ok(n) => {
-                self.backoff = RETRY_MIN;
+                if !self.was_interrupted {
+                    self.backoff = RETRY_MIN;
+                }
                 Ok(n)
             }
             Err(InstanceError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(InstanceError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                self.was_interrupted = true;
+                Err(self.fail("it waited where it must not, and was interrupted".to_owned(), now))
+            }
             Err(error) => Err(self.fail(error.to_string(), now)),
         }
     }

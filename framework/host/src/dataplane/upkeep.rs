@@ -38,6 +38,8 @@ impl Worker {
     /// Probes that are due, and failed instances whose time has come.
     fn poll_timers(&mut self, now: Timestamp) {
         self.poll_probes(now);
+        // Opening an instance may take its time.
+        self.pulse.rest();
         for index in 0..self.captures.len() {
             if let Some(change) = self.captures[index].port.poll(now) {
                 self.handle_capture_change(index, change);

@@ -5,6 +5,7 @@
 //! ends. Between two turns come cut-overs and timers that are due; then the worker looks which ports are due
 //! next, and if none is, polls for a while or sleeps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vreserve_abi::Slot;
@@ -15,6 +16,7 @@ use vreserve_core::ids::Ingress;
 use vreserve_core::probe::RateTerms;
 use vreserve_model::Timestamp;
 
+use super::commands::Unread;
 use super::cutover::Cutovers;
 use super::dispatch::Dispatch;
 use super::egress::weight_of;
@@ -28,6 +30,7 @@ use super::pool::{BATCH, SlotPool};
 use super::ports::{CapturePort, EndpointPort};
 use super::readiness::Readiness;
 use super::spin::Spin;
+use super::watchdog::Pulse;
 use super::workers::{PROBER, Teller, Workers};
 use crate::clock::Clock;
 
@@ -48,6 +51,7 @@ pub(super) struct Place {
     pub(super) workers: Workers,
     pub(super) mailbox: Mailbox,
     pub(super) teller: Teller,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// What all workers have alike.
@@ -78,10 +82,12 @@ pub(super) struct Worker {
     pub(super) forwarder: Forwarder,
     pub(super) cutovers: Cutovers,
     pub(super) dispatch: Dispatch,
+    pub(super) unread: Unread,
     pub(super) drops: DropCounters,
     pub(super) announced_drops: DropCounters,
     pub(super) nonces: Nonces,
     clock: Clock,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) mailbox: Mailbox,
     pub(super) teller: Teller,
     pub(super) readiness: Readiness,
@@ -116,7 +122,7 @@ impl Worker {
     pub(super) fn new(config: WorkerConfig, place: Place, habits: Habits) -> Self {
         let Habits { clock, seed, spin, rate_terms } = habits;
         let WorkerConfig { pool, captures, endpoints, .. } = config;
-        let Place { index, workers, mailbox, teller } = place;
+        let Place { index, workers, mailbox, teller, pulse } = place;
         let ports = captures.len() + endpoints.len();
         Worker {
             index,
@@ -133,10 +139,12 @@ impl Worker {
             forwarder: Forwarder::new(ForwarderConfig { seed, ..ForwarderConfig::default() }),
             cutovers: Cutovers::new(workers.count()),
             dispatch: Dispatch::new(),
+            unread: Unread::default(),
             drops: DropCounters::default(),
             announced_drops: DropCounters::default(),
             nonces: Nonces::new(secret_of(seed, index), index),
             clock,
+            pulse,
             mailbox,
             teller,
             workers,
@@ -151,8 +159,10 @@ impl Worker {
     }
 
     pub(super) fn run(mut self) {
+        self.pulse.begin();
         self.watch();
         loop {
+            self.pulse.turn();
             let now = self.clock.now();
             while let Some(command) = self.mailbox.poll() {
                 if matches!(command, Command::Stop) {
@@ -187,6 +197,7 @@ impl Worker {
         if self.in_hand + LEAST_BATCH > BATCH || self.bytes_in_hand >= HOT_BYTES {
             self.send_off(now);
         }
+        self.pulse.call(port);
         let frames = match port.checked_sub(self.captures.len()) {
             None => self.receive_from_guests(port, now),
             Some(endpoint) => self.receive_from_nodes(endpoint, now),

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use vreserve_core::drops::DropReason;
 use vreserve_core::ids::{Ingress, LinkId, SwitchId};
 use vreserve_core::learn::LearnEvent;
@@ -20,6 +22,12 @@ use super::mailbox::{Collected, Command, CutoverSpec, Event, LinkSpec, MailboxSe
 
 /// The worker that probes links: what a link is like does not depend on who asks.
 pub(super) const PROBER: usize = 0;
+
+/// Workers answer between two turns. One that does not within this time is held up by a plugin, and what is known of it
+/// must do.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// The same where there is nothing else that would do: a plugin may take its time to open an instance.
+const LINK_TIME: Duration = Duration::from_secs(10);
 
 /// The way to tell all workers something. Cheap to copy.
 #[derive(Clone)]
@@ -46,7 +54,10 @@ impl Workers {
         let answers = self.ask(|reply| Command::AddLink { link: link.clone(), reply });
         let mut outcome = Ok(());
         for answer in answers {
-            let added = answer.await.unwrap_or_else(|_| Err("the data plane has ended".to_owned()));
+            let added = match timeout(LINK_TIME, answer).await {
+                Ok(answer) => answer.unwrap_or_else(|_| Err("the data plane has ended".to_owned())),
+                Err(_) => Err("a worker of the data plane does not answer".to_owned()),
+            };
             outcome = outcome.and(added);
         }
         if outcome.is_err() {
@@ -91,8 +102,13 @@ impl Workers {
         self.tell_all(|| Command::ForgetGuest(guest));
     }
 
-    /// What all workers have counted since the last time; none if the data plane has ended.
+    /// What all workers have counted since the last time; none if the data plane has ended, or a worker does not
+    /// answer in time.
     pub async fn collect(&self) -> Option<Collected> {
+        timeout(ANSWER_TIME, self.collect_all()).await.ok()?
+    }
+
+    async fn collect_all(&self) -> Option<Collected> {
         let mut total: Option<Collected> = None;
         for answer in self.ask(Command::Collect) {
             let collected = answer.await.ok()?;

@@ -44,6 +44,11 @@ struct Memory {
 }
 
 impl Queue {
+    /// It as an interface.
+    pub(crate) fn interface(&self) -> Box<dyn Interface> {
+        Box::new(Memory { queue: self.clone() })
+    }
+
     /// Puts in a frame that came from a far node (any number at an interface).
     pub(crate) fn put(&self, far: u32, frame: &[u8]) {
         self.inward.lock().unwrap().push_back((far, frame.to_vec()));

@@ -20,6 +20,8 @@ use crate::run;
 /// The proxy of the lab, whose daemon leads.
 pub(in super::super) const LEAD: &str = "hub";
 const PROVIDER: &str = "provider";
+/// It would be on a machine of its own, and its switches on others: what they do takes no processor from the nodes.
+const PROVIDER_NICE: &str = "19";
 /// The nodes of a lab of two hosts. Who else is in a lab's file is left out; all of them come after these, which so
 /// keep their addresses.
 const NODES: [&str; 3] = [LEAD, "alpha", "beta"];
@@ -202,7 +204,9 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// If it cannot be started.
     pub(in super::super) fn start_provider(&mut self) -> anyhow::Result<()> {
-        let mut command = self.provider.command(self.built, self.lab().spec(), self.time_scale)?;
+        let provider = self.provider.command(self.built, self.lab().spec(), self.time_scale)?;
+        let mut command = Command::new("nice");
+        command.args(["-n", PROVIDER_NICE]).arg(provider.get_program()).args(provider.get_args());
         self.start(PROVIDER, LEAD, &mut command)
     }
 

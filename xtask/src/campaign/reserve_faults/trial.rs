@@ -14,7 +14,8 @@ use crate::campaign::reservation::{
 };
 use crate::interrupt;
 
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Each look has the lead and the provider answer, which is work beside that of the run.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// The pair stays on its circuit for so long.
 const CARRY: Duration = Duration::from_millis(100);
 

@@ -23,8 +23,7 @@ fn a_hold_is_committed_activated_and_at_the_end_deactivated_and_cancelled() {
     world.answer_submit(ReservationState::Held);
     assert_eq!(world.open_steps(), ["commit"]);
     world.answer_step(Ok(ReservationState::Booked));
-    world.pass(SECOND);
-    assert_eq!(world.open_steps(), ["activate"]);
+    assert_eq!(world.open_steps(), ["activate"], "at once, and not when it would be looked up next");
     world.answer_step(Ok(ReservationState::Active));
     assert_eq!(world.phases(), [Phase::Carrying]);
     world.want(&[]);

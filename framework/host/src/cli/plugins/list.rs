@@ -87,10 +87,10 @@ fn rows(dirs: &[PathBuf]) -> Vec<Row> {
     rows
 }
 
-/// The shared objects of a directory by name; none if it is not there.
+/// The shared objects of a directory by name; none, and why, if it cannot be read.
 fn objects_in(dir: &Path) -> Vec<PathBuf> {
-    let entries = dir.read_dir().into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    let entries = dir.read_dir().inspect_err(|error| eprintln!("{}: {error}", dir.display()));
+    let mut paths: Vec<_> = entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "so"));
     paths.sort();
     paths

@@ -4,7 +4,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vreserve_core::ids::LinkClass;
 use vreserve_core::overlay::NodeOverlay;
 
 /// Where the last known part is kept.
@@ -23,7 +22,7 @@ impl Memory {
         let read = std::fs::read(&self.path).and_then(|text| Ok(serde_json::from_slice(&text)?));
         match read {
             Ok(overlay) => {
-                self.last = star_of(&overlay);
+                self.last = NodeOverlay::star(&overlay);
                 self.last.clone()
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => NodeOverlay::default(),
@@ -36,7 +35,7 @@ impl Memory {
 
     /// Keeps the star of an overlay, if it is another than the one kept.
     pub(super) fn keep(&mut self, overlay: &NodeOverlay) {
-        let star = star_of(overlay);
+        let star = overlay.star();
         if star == self.last {
             return;
         }
@@ -56,21 +55,10 @@ impl Memory {
     }
 }
 
-/// The star links and the directory of an overlay, under no revision.
-fn star_of(overlay: &NodeOverlay) -> NodeOverlay {
-    let links = overlay.links.iter().filter(|link| link.class == LinkClass::Star);
-    NodeOverlay {
-        revision: 0,
-        links: links.cloned().collect(),
-        pairs: Vec::new(),
-        guests: overlay.guests.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vreserve_core::ids::LinkId;
+    use vreserve_core::ids::{LinkClass, LinkId};
     use vreserve_core::key::PublicKey;
     use vreserve_core::overlay::OverlayLink;
 

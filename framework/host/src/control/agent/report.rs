@@ -128,7 +128,7 @@ pub struct CacheView {
 }
 
 /// A count in the form that crosses the plugin boundary.
-pub(super) fn record_of(cell: &Cell) -> vreserve_abi::Cell {
+pub(crate) fn record_of(cell: &Cell) -> vreserve_abi::Cell {
     vreserve_abi::Cell {
         source: cell.source.0,
         destination: cell.destination.0,
@@ -139,17 +139,30 @@ pub(super) fn record_of(cell: &Cell) -> vreserve_abi::Cell {
     }
 }
 
+/// What kept no pair, if anything, as a count from nobody to everybody: it belongs to no guest pair, and is not lost.
+pub(super) fn record_of_rest(rest: Weight) -> Option<vreserve_abi::Cell> {
+    let record = vreserve_abi::Cell {
+        source: [0; 6],
+        destination: [0xff; 6],
+        vlan: vreserve_core::frame::NO_VLAN,
+        reserved: 0,
+        bytes: rest.bytes,
+        frames: rest.frames,
+    };
+    (rest != Weight::ZERO).then_some(record)
+}
+
 impl Agent {
     /// The state as of the last collection.
     pub(super) fn view(&self) -> AgentView {
-        let mut rules: Vec<RuleView> = self.rules.rules().map(rule_view).collect();
+        let mut rules: Vec<RuleView> = self.core.rules().rules().map(rule_view).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
         let interface_name = |id| {
             let named = self.config.interfaces.iter().find(|(known, _)| Some(*known) == id);
             named.map_or_else(|| "static link".to_owned(), |(_, name)| name.clone())
         };
         AgentView {
-            revision: self.overlay.revision,
+            revision: self.core.overlay().revision,
             links: self.link_views(),
             rules,
             matrix: MatrixView { cells: self.matrix.totals().collect(), other: self.matrix.other_total() },
@@ -175,7 +188,7 @@ impl Agent {
     }
 
     fn link_views(&self) -> Vec<LinkView> {
-        let overlay = self.overlay.links.iter().map(|link| {
+        let overlay = self.core.overlay().links.iter().map(|link| {
             (link.id, link.class, link.far_node.clone(), link.endpoint.clone(), link.far_address.clone())
         });
         let statics = self.config.static_links.iter().map(|(link, name)| {

@@ -2,10 +2,10 @@
 
 use tokio::sync::oneshot;
 use vreserve_core::lead::{BookingId, BookingWish, CalendarEntry};
+use vreserve_core::ledger::Mark;
 use vreserve_model::Timestamp;
 
 use super::Running;
-use super::ledger::Mark;
 
 /// An operator who waits for a booking to be on disk.
 pub(super) struct Promise {

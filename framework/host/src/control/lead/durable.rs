@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use vreserve_core::lead::{Action, Record};
+use vreserve_core::ledger::{Step, Turn};
 use vreserve_model::Failure;
 
-use super::ledger::{Step, Turn};
 use super::{Answer, Input, JournalAnswer, Loaded, Running};
 
 /// A journal that takes longer to be read is not waited for: the star must come up.

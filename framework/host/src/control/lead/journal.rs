@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use vreserve_core::lead::Record;
+use vreserve_core::ledger::{self, Loaded};
 
 use super::Input;
 use crate::store::{Change, Store, StoreError};
@@ -20,7 +21,7 @@ use crate::store::{Change, Store, StoreError};
 /// What the journal is asked.
 enum Job {
     Load,
-    Write(Vec<Change>),
+    Write(Vec<ledger::Change>),
 }
 
 /// What it answers.
@@ -30,15 +31,6 @@ pub enum JournalAnswer {
     Loaded(Result<Loaded, String>),
     /// Whether changes are on disk, and how long that took.
     Written(Result<(), String>, Duration),
-}
-
-/// What was kept.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// The records that can be read.
-    pub records: Vec<Record>,
-    /// Keys of the others, with the reason.
-    pub unreadable: BTreeMap<String, String>,
 }
 
 /// The way to the journal's thread, which ends when this is dropped.
@@ -59,7 +51,8 @@ impl Journal {
                     }
                     Job::Write(changes) => {
                         let begun = Instant::now();
-                        let outcome = contained(|| store.commit(&changes));
+                        let outcome =
+                            contained(|| store.commit(&changes.iter().map(change).collect::<Vec<_>>()));
                         JournalAnswer::Written(outcome, begun.elapsed())
                     }
                 };
@@ -78,7 +71,7 @@ impl Journal {
     }
 
     /// Has changes written; one call at a time.
-    pub(super) fn write(&self, changes: Vec<Change>) {
+    pub(super) fn write(&self, changes: Vec<ledger::Change>) {
         self.ask(Job::Write(changes));
     }
 
@@ -96,8 +89,16 @@ fn contained<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Strin
     }
 }
 
+/// A change as a store takes it.
+fn change(change: &ledger::Change) -> Change {
+    match change {
+        ledger::Change::Put(record) => put(record),
+        ledger::Change::Remove(key) => Change::Remove { key: key.0.clone() },
+    }
+}
+
 /// The change that keeps a record.
-pub(super) fn put(record: &Record) -> Change {
+fn put(record: &Record) -> Change {
     let value = serde_json::to_vec(record).expect("records are plain JSON");
     Change::Put { key: record.key.0.clone(), value }
 }

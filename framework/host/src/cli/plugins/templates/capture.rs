@@ -58,7 +58,8 @@ impl Capture for Interface {
 
     fn recv(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
         let mut filled = 0;
-        while filled < batch.len() {
+        // No more datagrams than there are slots: a flood of empty ones must not keep the host's thread here.
+        for _ in 0..batch.len() {
             let mut slot = batch.slot(filled);
             match self.socket.recv(slot.space()) {
                 // Nothing is no frame; it must not end the batch.

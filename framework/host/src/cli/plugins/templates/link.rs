@@ -13,19 +13,22 @@ use vreserve_sdk::{
 
 /// Most bytes of a frame, Ethernet header included: what fits into a datagram on an underlay of 1,500.
 const MTU: u32 = 1472;
+/// Datagrams sent in one call: what a far node's socket holds by default, whatever their size.
+const AT_ONCE: usize = 64;
 
 /// The keys of `[link.<instance>]`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The underlay address and port to bind.
+    /// The underlay address and port to bind. Port 0 takes a free one.
+    #[schemars(example = &"127.0.0.1:0")]
     pub bind: SocketAddr,
 }
 
 /// One endpoint.
 pub struct Endpoint {
     socket: UdpSocket,
-    bind: SocketAddr,
+    address: SocketAddr,
     addresses: HashMap<u32, SocketAddr>,
     numbers: HashMap<SocketAddr, u32>,
     strangers: Counter,
@@ -35,8 +38,8 @@ impl Link for Endpoint {
     type Config = Config;
 
     fn validate(config: &Config) -> Result<(), Failure> {
-        if config.bind.port() == 0 {
-            return Err(Failure::invalid("bind", "far nodes must know the port"));
+        if config.bind.ip().is_unspecified() {
+            return Err(Failure::invalid("bind", "far nodes need one address, not all of them"));
         }
         Ok(())
     }
@@ -47,8 +50,8 @@ impl Link for Endpoint {
         let socket = UdpSocket::bind(config.bind).map_err(unavailable)?;
         socket.set_nonblocking(true).map_err(unavailable)?;
         Ok(Endpoint {
+            address: socket.local_addr().map_err(unavailable)?,
             socket,
-            bind: config.bind,
             addresses: HashMap::new(),
             numbers: HashMap::new(),
             strangers: host.counter("strangers", "datagrams of nodes that were not admitted"),
@@ -74,12 +77,11 @@ impl Link for Endpoint {
 
     fn recv(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
         let mut filled = 0;
-        while filled < batch.len() {
+        // No more datagrams than there are slots: a flood of strangers must not keep the host's thread here.
+        for _ in 0..batch.len() {
             let mut slot = batch.slot(filled);
             let (len, from) = match self.socket.recv_from(slot.space()) {
                 Ok(received) => received,
-                // A far node that is not there yet answers with an ICMP error, which is no error of ours.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             };
@@ -95,7 +97,8 @@ impl Link for Endpoint {
     }
 
     fn send(&mut self, batch: &mut Batch<'_>) -> io::Result<usize> {
-        for nth in 0..batch.len() {
+        let taken = batch.len().min(AT_ONCE);
+        for nth in 0..taken {
             let mut slot = batch.slot(nth);
             if slot.len() > MTU as usize {
                 slot.refuse_oversized(MTU);
@@ -112,7 +115,7 @@ impl Link for Endpoint {
                 Err(_) => slot.refuse(Refusal::Down),
             }
         }
-        Ok(batch.len())
+        Ok(taken)
     }
 
     fn ready_fd(&self) -> Option<RawFd> {
@@ -120,7 +123,7 @@ impl Link for Endpoint {
     }
 
     fn info(&self) -> EndpointInfo {
-        EndpointInfo { address: self.bind.to_string(), mtu: MTU, offload: false, queues: 1 }
+        EndpointInfo { address: self.address.to_string(), mtu: MTU, offload: false, queues: 1 }
     }
 }
 

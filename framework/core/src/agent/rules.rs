@@ -1,0 +1,58 @@
+//! The rules that follow from the node's part of the overlay and the ways of its pairs.
+
+use std::sync::Arc;
+
+use super::pairs::PairState;
+use super::{Action, Agent, CutoverSpec};
+use crate::ids::{LinkClass, LinkId, SwitchId};
+use crate::rules::{self, IngressMatch, Rule, RuleSet, RuleSetBuilder, RuleSetError};
+
+impl Agent {
+    /// Puts the rules of this moment in force, begins cut-overs and forgets ended ones.
+    pub(super) fn install(&mut self, begin: Vec<CutoverSpec>, retire: Vec<SwitchId>) {
+        self.generation += 1;
+        let action = match self.compose() {
+            Ok(rules) => {
+                self.rules = Arc::new(rules);
+                Action::Install { rules: Arc::clone(&self.rules), begin, retire }
+            }
+            Err(error) => Action::NotInstalled(error),
+        };
+        self.actions.push_back(action);
+    }
+
+    fn compose(&self) -> Result<RuleSet, RuleSetError> {
+        let mut builder = RuleSetBuilder::new(self.generation, self.role);
+        for interface in &self.interfaces {
+            builder.interface(*interface);
+        }
+        for link in &self.overlay.links {
+            builder.link(link.id, link.class);
+        }
+        for link in &self.static_links {
+            builder.link(*link, LinkClass::Static);
+        }
+        let has = |link: LinkId| self.overlay.links.iter().any(|known| known.id == link);
+        for way in self.overlay.guests.iter().filter(|way| has(way.link)) {
+            builder.rule(Rule::to(way.guest, rules::Action::Send(way.link)));
+        }
+        for ((source, destination), state) in &self.pairs {
+            let action = match state {
+                PairState::On(link) if !has(*link) => continue,
+                PairState::On(link) => rules::Action::Send(*link),
+                PairState::Moving(switch) => rules::Action::Hold(*switch),
+            };
+            for ingress in self.local_ingresses() {
+                builder.rule(Rule::pair(*source, *destination, action).from_ingress(ingress));
+            }
+        }
+        builder.build()
+    }
+
+    /// Where guests of this node come in. Pairs take circuits from here only: what comes over a link has
+    /// already been on its way.
+    fn local_ingresses(&self) -> impl Iterator<Item = IngressMatch> + '_ {
+        let statics = self.static_links.iter().map(|link| IngressMatch::Link(*link));
+        [IngressMatch::AnyInterface].into_iter().chain(statics)
+    }
+}

@@ -1,0 +1,113 @@
+//! What the agent wants done for a part of the overlay, for a link that cannot be had, and for one that dies. How
+//! it gets along with a worker and a lead is tested in `framework/host/tests/agent.rs`, and on a virtual clock in
+//! `tests/sim`.
+
+use super::*;
+use crate::key::PublicKey;
+use crate::overlay::{GuestWay, PairWay};
+use crate::switch::{SwitchEnd, SwitchOutcome};
+
+const STAR: LinkId = LinkId(1);
+const CIRCUIT: LinkId = LinkId(2);
+const SOURCE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const DESTINATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+
+fn link(id: LinkId, class: LinkClass, far: &str) -> OverlayLink {
+    OverlayLink {
+        id,
+        class,
+        far_node: far.into(),
+        endpoint: format!("{class}"),
+        far_address: format!("{far}:4789"),
+        far_key: PublicKey([1; 32]),
+    }
+}
+
+/// The star and a circuit, with the pair on it.
+fn overlay(revision: u64) -> NodeOverlay {
+    NodeOverlay {
+        revision,
+        links: vec![link(STAR, LinkClass::Star, "hub"), link(CIRCUIT, LinkClass::Circuit, "n2")],
+        pairs: vec![PairWay { source: SOURCE, destination: DESTINATION, link: CIRCUIT }],
+        guests: vec![GuestWay { guest: DESTINATION, link: STAR }],
+    }
+}
+
+fn agent() -> Agent {
+    Agent::new(StarRole::Leaf, vec![InterfaceId(0)], Vec::new())
+}
+
+/// Everything that is wanted done now, in a word each; links are answered as `outcome` says.
+fn done(agent: &mut Agent, outcome: fn(LinkId) -> Result<(), String>) -> Vec<String> {
+    let mut words = Vec::new();
+    while let Some(action) = agent.poll_action() {
+        words.push(match action {
+            Action::Install { begin, retire, .. } => format!("install +{} -{}", begin.len(), retire.len()),
+            Action::NotInstalled(error) => format!("not installed: {error}"),
+            Action::AddLink(link) => {
+                agent.handle_link_added(link.id, outcome(link.id));
+                format!("add {}", link.id)
+            }
+            Action::RemoveLink(link) => format!("remove {link}"),
+            Action::Release(_) => "release".into(),
+            Action::Abandon(_) => "abandon".into(),
+            Action::Keep => "keep".into(),
+            Action::Applied { revision, error } => format!("applied {revision} {}", error.is_none()),
+            Action::Switched { outcome, .. } => format!("switched {}", outcome.aborted.is_none()),
+            Action::LinkState { link, up } => format!("link {link} {up}"),
+            Action::LinkDegraded { link, .. } => format!("degraded {link}"),
+        });
+    }
+    words
+}
+
+fn ended(end: SwitchEnd) -> SwitchOutcome {
+    let held_for = std::time::Duration::ZERO;
+    SwitchOutcome { end, held_frames: 0, held_bytes: 0, held_for, barriers: 1, dropped: 0 }
+}
+
+#[test]
+fn links_come_before_pairs_move_and_go_after_they_have_left() {
+    let mut agent = agent();
+    agent.handle_overlay(overlay(1));
+    let words = done(&mut agent, |_| Ok(()));
+    assert_eq!(words, ["add 1", "add 2", "install +1 -0", "keep", "applied 1 true"]);
+    agent.handle_cutover_ended(SwitchId(1), &ended(SwitchEnd::Completed));
+    assert_eq!(done(&mut agent, |_| Ok(())), ["install +0 -1", "switched true"]);
+    assert_eq!(agent.in_force().1, overlay(1).pairs);
+    // The pair is at rest on the star before the link is removed, without a barrier: the lead says so at once.
+    let star = NodeOverlay { revision: 2, ..overlay(1).star() };
+    agent.handle_overlay(star);
+    assert_eq!(done(&mut agent, |_| Ok(())), ["install +0 -0", "remove 2", "keep", "applied 2 true"]);
+    assert!(agent.in_force().1.is_empty());
+}
+
+#[test]
+fn a_pair_does_not_move_to_a_link_that_could_not_be_had() {
+    let mut agent = agent();
+    agent.handle_overlay(overlay(1));
+    let words = done(&mut agent, |id| if id == CIRCUIT { Err("no memory".into()) } else { Ok(()) });
+    assert_eq!(words, ["add 1", "add 2", "switched false", "install +0 -0", "keep", "applied 1 false"]);
+    assert_eq!(agent.overlay().links.len(), 1);
+}
+
+#[test]
+fn a_dead_circuits_pairs_are_on_the_star_before_the_lead_is_told() {
+    let mut agent = agent();
+    agent.handle_overlay(overlay(1));
+    done(&mut agent, |_| Ok(()));
+    agent.handle_cutover_ended(SwitchId(1), &ended(SwitchEnd::Completed));
+    done(&mut agent, |_| Ok(()));
+    agent.handle_health(CIRCUIT, LinkHealth::Down);
+    assert_eq!(done(&mut agent, |_| Ok(())), ["install +0 -0", "link 2 false"]);
+    assert!(agent.in_force().1.is_empty() && agent.in_force().0.len() == 1);
+}
+
+#[test]
+fn a_cut_over_to_a_link_that_dies_is_abandoned() {
+    let mut agent = agent();
+    agent.handle_overlay(overlay(1));
+    done(&mut agent, |_| Ok(()));
+    agent.handle_health(CIRCUIT, LinkHealth::Down);
+    assert_eq!(done(&mut agent, |_| Ok(())), ["abandon", "install +0 -0", "link 2 false"]);
+}
