@@ -202,9 +202,8 @@ fn what_if(view: &Value) -> String {
     let mut text = String::new();
     for change in view["changes"].as_array().into_iter().flatten() {
         let verb = if change["asks"] == true { "asks for" } else { "gives back" };
-        let link = row(change);
-        let _ =
-            writeln!(text, "after {:>2} s {verb} {} on {}, {}", change["after_s"], link[0], link[1], link[2]);
+        let (link, after) = (row(change), change["after_s"].as_u64().unwrap_or_default());
+        let _ = writeln!(text, "after {after:>2} s {verb} {} on {}, {}", link[0], link[1], link[2]);
     }
     if text.is_empty() {
         text.push_str("nothing would change\n");
@@ -259,7 +258,7 @@ mod tests {
                 "bulk_pairs": 1, "latency_pairs": 0, "lasts_ms": 1500, "expected_ms": 300_000, "history_ms": [],
                 "least_share": 0.3, "otherwise": ["not in place of n1-n2"],
                 "candidates": [{ "network": "omninet", "rate": 1_000_000_000, "setup_ms": 17_500, "teardown_ms": 12_000,
-                    "share": 0.905, "refused": "no circuit is left of 1" }],
+                    "share": 0.91, "refused": "no circuit is left of 1" }],
                 "budgets": [{ "limit": "max_links", "used": "1", "most": "1" }],
             },
         }));

@@ -218,12 +218,9 @@ fn suppose(mut snapshot: Snapshot, demands: &[SupposedDemand]) -> Result<Snapsho
     }
     matrix.sort_by_key(|demand| std::cmp::Reverse(demand.rate));
     snapshot.guests.extend(stand_ins.into_iter().map(|(node, mac)| Guest { mac, node }));
-    snapshot.topology = TopologyReport {
-        settled: true,
-        demands: matrix,
-        pattern: snapshot.topology.pattern,
-        silent_nodes: Vec::new(),
-    };
+    let pattern = snapshot.topology.pattern;
+    snapshot.topology =
+        TopologyReport { settled: true, demands: matrix, pattern, ..TopologyReport::silent() };
     Ok(snapshot)
 }
 
