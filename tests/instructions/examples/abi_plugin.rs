@@ -17,9 +17,9 @@ const FRAME: usize = 64;
 /// It has no keys.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {}
+pub(crate) struct Config {}
 
-pub struct Touch;
+pub(crate) struct Touch;
 
 impl Link for Touch {
     type Config = Config;
