@@ -13,7 +13,7 @@ use vreserve_sdk::conformance::{Guest, PacketGuest, Surroundings, capture};
 
 /// Bytes of the kernel's ring. The kit sends its largest batch, 256 frames, before any is taken, and where an interface
 /// has offloads each takes 128 KiB.
-const RING: u32 = 64 << 20;
+const RING: u32 = 34 << 20;
 
 /// Interfaces of one namespace: `kit<n>`, with the guest's at its far end.
 struct Pairs(Netns);
