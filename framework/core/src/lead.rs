@@ -241,7 +241,7 @@ impl Lead {
             Phase::CuttingBack => self.advance_cutting_back(id),
             Phase::Unlinking => self.advance_unlinking(id),
             Phase::Releasing => self.advance_releasing(id),
-            Phase::Carrying => self.resize(id),
+            Phase::Carrying => !self.config.shadow && self.resize(id),
             Phase::Gone => false,
         };
         advanced || self.call_backend(id)

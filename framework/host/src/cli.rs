@@ -4,6 +4,7 @@ mod booking;
 mod moment;
 mod plugins;
 mod render;
+mod replay;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -76,6 +77,8 @@ enum Command {
         /// Its key, as reserve printed it and calendar shows it
         key: u64,
     },
+    /// Find out what an overlay would have reserved for the traffic of a capture; asks nobody for anything
+    Replay(replay::Replay),
     /// Show what happened
     Events {
         #[command(flatten)]
@@ -152,6 +155,7 @@ impl Command {
                 let request = Request::Cancel { key: BookingId(key) };
                 ask.show(&request, |_| "cancelled\n".to_owned())
             }
+            Command::Replay(replay) => replay.run(),
             Command::Events { ask, follow } => ask.events(follow),
             Command::Plugins(plugins) => plugins.run(),
             Command::Keygen { file } => {

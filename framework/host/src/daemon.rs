@@ -219,6 +219,10 @@ fn lead_shell(
     settings.orphan_grace = config.lead.orphan_grace;
     settings.list_every = config.lead.list_every;
     settings.budgets = budgets(config);
+    settings.shadow = config.lead.shadow;
+    if settings.shadow {
+        tracing::warn!("shadow mode: what would be reserved is shown, and nothing is reserved");
+    }
     settings.recurring = config.lead.recurring.map(|ahead| Recurring { ahead });
     LeadShell {
         lead: Lead::new(settings),

@@ -94,6 +94,9 @@ pub enum BookingError {
     /// The same two ends have a booking on that network already, for some of that time.
     #[error("booked already as {0} for some of that time")]
     Taken(BookingId),
+    /// This lead only shows what it would reserve.
+    #[error("in shadow mode nothing is reserved")]
+    Shadow,
     /// The journal does not take it.
     #[error("the journal cannot be written: {0}")]
     Journal(String),
@@ -138,6 +141,9 @@ impl Lead {
     }
 
     pub(super) fn book_for(&mut self, origin: Origin, wish: BookingWish) -> Result<BookingId, BookingError> {
+        if self.config.shadow {
+            return Err(BookingError::Shadow);
+        }
         if let Some(reason) = &self.journal_failure {
             return Err(BookingError::Journal(reason.clone()));
         }

@@ -38,6 +38,8 @@ pub struct LeadConfig {
     pub budgets: BTreeMap<String, Budget>,
     /// Whether windows are booked ahead of demand that recurs; none unless given.
     pub recurring: Option<Recurring>,
+    /// Plans, shows what it would reserve, and asks nobody for anything new.
+    pub shadow: bool,
     /// A circuit that no pair could be switched to in this many attempts is given up.
     pub switch_attempts: u32,
     /// How many past circuits are kept for display.
@@ -102,6 +104,7 @@ impl LeadConfig {
             close_before: Duration::from_secs(2),
             budgets: BTreeMap::new(),
             recurring: None,
+            shadow: false,
             switch_attempts: 5,
             history: 100,
             guests_per_node: 4096,

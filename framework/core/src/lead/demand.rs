@@ -9,6 +9,7 @@ use crate::plan::{self, Layout, LinkKey, PairKey, Plan, PlannedLink, Step, Way};
 /// Why nothing is asked for yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
+    Shadow,
     Hopeless,
     BackingOff,
     NodeAbsent,
@@ -24,6 +25,7 @@ pub(super) enum Obstacle {
 impl Obstacle {
     pub(super) fn sentence(self) -> &'static str {
         match self {
+            Obstacle::Shadow => "would be asked for now: in shadow mode nothing is reserved",
             Obstacle::Hopeless => "the backend can never provide it",
             Obstacle::BackingOff => "waits before the next attempt",
             Obstacle::NodeAbsent => "waits for a node to join",
@@ -201,7 +203,8 @@ impl Lead {
         let window = self.booking_of(circuit).map(|booking| (booking.start_ms, booking.end_ms));
         let is_queueing =
             backend.serial && self.is_submitting(&link.network) || self.is_collecting(&link.network);
-        self.room_obstacle(link, circuit.rate, window).or(is_queueing.then_some(Obstacle::Queue))
+        let obstacle = self.room_obstacle(link, circuit.rate, window);
+        obstacle.or(is_queueing.then_some(Obstacle::Queue)).or(self.config.shadow.then_some(Obstacle::Shadow))
     }
 
     fn want(&mut self, link: LinkKey, planned: PlannedLink) -> bool {

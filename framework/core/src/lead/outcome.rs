@@ -176,7 +176,8 @@ impl Lead {
             self.forget(key.clone());
         }
         circuit.phase = Phase::Gone;
-        if circuit.times.submitted_at.is_none() {
+        // In shadow mode what was only wanted is what there is to show.
+        if circuit.times.submitted_at.is_none() && !self.config.shadow {
             return;
         }
         circuit.times.released_at = Some(self.now);

@@ -10,6 +10,7 @@ mod random;
 mod recurring;
 mod resizing;
 mod restoring;
+mod shadow;
 mod stepping;
 mod swap;
 mod world;

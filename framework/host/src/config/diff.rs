@@ -88,6 +88,9 @@ pub fn diff(running: &Config, wanted: &Config) -> Result<Vec<Change>, ConfigErro
     if running.lead.list_every != wanted.lead.list_every {
         refused.key(&["lead"], "list_every");
     }
+    if running.lead.shadow != wanted.lead.shadow {
+        refused.key(&["lead"], "shadow");
+    }
     match ConfigErrors::of(refused.errors) {
         Some(errors) => Err(errors),
         None => Ok(changes(running, wanted)),

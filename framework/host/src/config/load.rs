@@ -24,15 +24,7 @@ impl Config {
     /// Everything that is wrong with it: it cannot be read, its syntax, unknown and missing keys and tables,
     /// wrong types and values, duplicates, names that refer to nothing.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|error| unreadable(path, &error))?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(whole(path, format!("the configuration is longer than {MAX_FILE} bytes")).into());
-        }
-        let text = String::from_utf8(bytes).map_err(|error| not_text(path, &error))?;
-        Self::parse(path, &text)
+        Self::parse(path, &read_file(path)?)
     }
 
     /// The control socket that the file at `path` names, also if there are mistakes elsewhere in it: whoever has a
@@ -64,8 +56,20 @@ impl FaultPlan {
     }
 }
 
+/// The text of the file at `path`.
+pub(super) fn read_file(path: &Path) -> Result<String, ConfigErrors> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(whole(path, format!("the configuration is longer than {MAX_FILE} bytes")).into());
+    }
+    Ok(String::from_utf8(bytes).map_err(|error| not_text(path, &error))?)
+}
+
 /// Reads `text`, the content of `file`, with `read`, which notes what is wrong wherever it gives nothing.
-fn read_with<T>(
+pub(super) fn read_with<T>(
     file: &Path,
     text: &str,
     read: impl for<'a> FnOnce(&'a Notes<'a>, Section<'a>) -> Option<T>,

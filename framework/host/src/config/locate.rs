@@ -7,25 +7,20 @@ use vreserve_model::{Failure, FailureKind};
 use super::error::{ConfigError, ConfigErrors, Location};
 use super::instances::host_keys;
 use super::suggest::did_you_mean;
-use super::types::{Config, Instance};
+use super::types::{Config, Instance, Source};
 use crate::plugin::PluginKind;
 
 impl Config {
     /// The place of a key of an instance, by its path (`peers[1].port`); of the part of the path that
     /// exists; or of the instance's table.
     pub fn locate(&self, kind: PluginKind, instance: &str, key: &str) -> Location {
-        self.place(&[kind.name(), instance], key)
+        Placed(&self.source).place(&[kind.name(), instance], key)
     }
 
     /// What a plugin says of its configuration, as an error with a place. Failures that are not about the
     /// configuration are placed at the instance's table.
     pub fn plugin_error(&self, instance: &Instance, failure: &Failure) -> ConfigErrors {
-        let key = failure.key.as_deref().unwrap_or_default();
-        let Phrase { key, message, suggestion } = match failure.kind {
-            FailureKind::Invalid => phrase(key, &failure.reason, host_keys(instance.kind)),
-            _ => Phrase { key: String::new(), message: failure.reason.clone(), suggestion: None },
-        };
-        self.error(&[instance.kind.name(), &instance.name], &key, message, suggestion)
+        Placed(&self.source).plugin_error(instance, failure)
     }
 
     /// An error about the key at the path `key` (may be empty) of the table `table`, such as
@@ -37,9 +32,35 @@ impl Config {
         message: impl Into<String>,
         suggestion: Option<String>,
     ) -> ConfigErrors {
+        Placed(&self.source).error(table, key, message, suggestion)
+    }
+}
+
+/// A text in which places are looked for.
+pub(super) struct Placed<'a>(pub(super) &'a Source);
+
+impl Placed<'_> {
+    /// See [`Config::plugin_error`].
+    pub(super) fn plugin_error(&self, instance: &Instance, failure: &Failure) -> ConfigErrors {
+        let key = failure.key.as_deref().unwrap_or_default();
+        let Phrase { key, message, suggestion } = match failure.kind {
+            FailureKind::Invalid => phrase(key, &failure.reason, host_keys(instance.kind)),
+            _ => Phrase { key: String::new(), message: failure.reason.clone(), suggestion: None },
+        };
+        self.error(&[instance.kind.name(), &instance.name], &key, message, suggestion)
+    }
+
+    /// See [`Config::error`].
+    pub(super) fn error(
+        &self,
+        table: &[&str],
+        key: &str,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) -> ConfigErrors {
         let space = if key.is_empty() { "" } else { " " };
         ConfigErrors::from(ConfigError {
-            file: self.source.file.clone(),
+            file: self.0.file.clone(),
             location: Some(self.place(table, key)),
             subject: format!("[{}]{space}{key}", table.join(".")),
             message: message.into(),
@@ -48,7 +69,7 @@ impl Config {
     }
 
     fn place(&self, table: &[&str], key: &str) -> Location {
-        let text = &self.source.text;
+        let text = &self.0.text;
         let (document, _) = DeTable::parse_recoverable(text);
         let names = table.iter().map(|name| Step::Key(name)).collect::<Vec<_>>();
         let offset = offset_of(document.get_ref(), names.into_iter().chain(steps(key)));

@@ -11,6 +11,7 @@ mod json;
 mod load;
 mod locate;
 mod node;
+mod overlay;
 mod read;
 mod section;
 mod suggest;
@@ -22,6 +23,7 @@ mod workers;
 pub use diff::{Change, diff};
 pub use error::{ConfigError, ConfigErrors, Location};
 pub(crate) use json::plugin_settings;
+pub use overlay::{OverlayConfig, ProviderConfig};
 pub(crate) use suggest::did_you_mean;
 pub use types::{
     Admitted, Config, InferConfig, Instance, LeadConfig, LinkConfig, NodeConfig, Pin, ProxyConfig,

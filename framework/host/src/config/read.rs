@@ -52,14 +52,14 @@ pub(super) fn config(notes: &Notes<'_>, mut root: Section<'_>) -> Option<Config>
     })
 }
 
-fn plugin_dirs(root: &mut Section<'_>) -> Vec<std::path::PathBuf> {
+pub(super) fn plugin_dirs(root: &mut Section<'_>) -> Vec<std::path::PathBuf> {
     let Some(mut plugins) = root.section("plugins") else { return Vec::new() };
     let dirs = plugins.entry("dirs").map_or_else(Vec::new, |dirs| dirs.elements());
     plugins.finish();
     dirs.iter().filter_map(Entry::path).collect()
 }
 
-fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
+pub(super) fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
     let defaults = LeadConfig {
         retry_min: Duration::from_secs(2),
         retry_max: Duration::from_secs(60),
@@ -67,6 +67,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         restore_grace: Duration::from_secs(15),
         orphan_grace: Duration::from_secs(30),
         list_every: Duration::from_secs(30),
+        shadow: false,
         recurring: None,
     };
     let Some(mut section) = root.section("lead") else { return Some(defaults) };
@@ -79,6 +80,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
     let restore_grace = wait(&mut section, "restore_grace", defaults.restore_grace, LEAD_WAIT);
     let orphan_grace = wait(&mut section, "orphan_grace", defaults.orphan_grace, LEAD_WAIT);
     let list_every = wait(&mut section, "list_every", defaults.list_every, LEAD_WAIT);
+    let shadow = section.entry("shadow").map_or(Some(defaults.shadow), |entry| entry.flag());
     let is_recurring = section.entry("recurring").map_or(Some(false), |entry| entry.flag());
     let ahead = section.entry("recurring_ahead");
     if let (Some(ahead), Some(false)) = (&ahead, is_recurring) {
@@ -97,6 +99,7 @@ fn lead(root: &mut Section<'_>, is_proxy: Option<bool>) -> Option<LeadConfig> {
         restore_grace: restore_grace?,
         orphan_grace: orphan_grace?,
         list_every: list_every?,
+        shadow: shadow?,
         recurring: Some(recurring_ahead?).filter(|_| is_recurring == Some(true)),
     })
 }

@@ -108,7 +108,8 @@ impl<'a> Section<'a> {
         sections
     }
 
-    fn entries(&self) -> impl Iterator<Item = (String, Entry<'a>)> {
+    /// Every key that is there, in any order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (String, Entry<'a>)> {
         self.table.iter().map(|(name, value)| (name.get_ref().to_string(), self.entry_of(name, value)))
     }
 
@@ -195,16 +196,21 @@ impl<'a> Entry<'a> {
 
     /// A number from 0 to 1, in millionths.
     pub(super) fn millionths(&self) -> Option<u32> {
+        self.number(0.0, 1.0).map(|number| (number * 1e6).round() as u32)
+    }
+
+    /// A number within bounds, with or without a fraction.
+    pub(super) fn number(&self, min: f64, max: f64) -> Option<f64> {
         let number = match self.value.get_ref() {
             DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
             DeValue::Integer(number) => number.as_str().parse().ok(),
             _ => None,
         };
-        let number = number.filter(|number: &f64| (0.0..=1.0).contains(number));
+        let number = number.filter(|number: &f64| (min..=max).contains(number));
         if number.is_none() {
-            self.expected("a number from 0 to 1", "write it without quotes, such as 0.1");
+            self.expected(&format!("a number from {min} to {max}"), "write it without quotes, such as 0.1");
         }
-        number.map(|number| (number * 1e6).round() as u32)
+        number
     }
 
     pub(super) fn is_table(&self) -> bool {

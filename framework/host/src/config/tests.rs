@@ -79,6 +79,7 @@ network = "omninet"
 retry_min = "500ms"
 restore_grace = "20s"
 orphan_grace = "5m"
+shadow = true
 
 [[static_link]]
 name = "rack"
@@ -146,6 +147,7 @@ fn a_proxys_configuration_reads() {
     assert_eq!(config.lead.retry_max, Duration::from_secs(60));
     assert_eq!(config.lead.restore_grace, Duration::from_secs(20));
     assert_eq!(config.lead.orphan_grace, Duration::from_secs(300));
+    assert!(config.lead.shadow);
     assert_eq!(config.static_links[0].endpoint, "internet");
     assert_eq!(config.static_links[0].public_key.unwrap().to_string(), OTHER_KEY);
 }

@@ -202,6 +202,8 @@ pub struct LeadConfig {
     pub orphan_grace: Duration,
     /// How often a backend that can is asked what it holds; 30 s unless given.
     pub list_every: Duration,
+    /// `shadow`: whether it plans and shows what it would reserve, and reserves nothing; false unless given.
+    pub shadow: bool,
     /// `recurring` and `recurring_ahead`: how long before a window opens it is booked for demand that recurs; none
     /// unless given.
     pub recurring: Option<Duration>,

@@ -32,6 +32,7 @@ use crate::dataplane::{Collected, Event, Events, LinkSpec, Workers};
 use crate::keys::PublicKey;
 use crate::plugin::InferInstance;
 
+pub(crate) use report::record_of;
 pub use report::{AgentView, CacheView, LinkView, MatrixView, PortView, RuleView, TooBigView};
 
 /// How long after a change of guests the list is sent: guests come in groups.

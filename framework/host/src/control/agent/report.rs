@@ -128,7 +128,7 @@ pub struct CacheView {
 }
 
 /// A count in the form that crosses the plugin boundary.
-pub(super) fn record_of(cell: &Cell) -> vreserve_abi::Cell {
+pub(crate) fn record_of(cell: &Cell) -> vreserve_abi::Cell {
     vreserve_abi::Cell {
         source: cell.source.0,
         destination: cell.destination.0,
