@@ -275,6 +275,15 @@ b = ["02:00:00:00:00:03"]
     }
 
     #[test]
+    fn the_documentations_example_is_right() {
+        let page = include_str!("../../../../docs/replay.md");
+        let example =
+            page.split("`overlay.toml`:\n```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let overlay = OverlayConfig::parse(Path::new("overlay.toml"), example.expect("there is an example"));
+        assert_eq!(overlay.expect("it is right").guests.len(), 4);
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_place() {
         let wrong = GOOD
             .replace("default = \"b\"", "default = \"bb\"")
@@ -282,7 +291,7 @@ b = ["02:00:00:00:00:03"]
             .replace("price = 3.5", "prize = 3.5\nlead_time = \"99999h\"");
         let errors = errors(&wrong).join("\n");
         for part in [
-            "o.toml:16:1: [replay] default: there is no node \"bb\" in [nodes]",
+            "o.toml:14:1: [replay] default: there is no node \"bb\" in [nodes]",
             "02:00:00:00:00:03 is at \"a\" already",
             "ff:ff:ff:ff:ff:ff is no guest's address",
             "\"x\" is not a MAC address",

@@ -353,12 +353,12 @@ fn a_proxys_errors_name_their_place_too() {
         (
             "endpoint = \"internet\"",
             "endpoint = \"internt\"",
-            r#"node.toml:38:1: [[static_link]] endpoint: there is no [link.internt]; did you mean "internet"?"#,
+            r#"node.toml:39:1: [[static_link]] endpoint: there is no [link.internt]; did you mean "internet"?"#,
         ),
         (
             "address = \"192.0.2.7:4789\"",
             "addres = \"192.0.2.7:4789\"",
-            r#"node.toml:39:1: [[static_link]] addres: unknown key; did you mean "address"?"#,
+            r#"node.toml:40:1: [[static_link]] addres: unknown key; did you mean "address"?"#,
         ),
         (
             "network = \"omninet\"",

@@ -44,6 +44,8 @@ enum Answer {
     Modified(CircuitId, Observed),
     Found(CircuitId, RequestKey),
     Stepped(Step, Call),
+    Listed(String),
+    Collected(String),
     Applied(usize, NodeOverlay),
     Probed(CircuitId),
     Switched { node: usize, revision: u64, source: MacAddr, destination: MacAddr, onto: Option<LinkId> },
@@ -150,10 +152,11 @@ impl Shadow {
                 }
             }
             Action::Probe { circuit, .. } => self.answer(now + PROVING, Answer::Probed(circuit)),
-            // Nothing outlives a replay, and nothing is there that it has not asked for.
+            Action::ListOwned { network, .. } => self.answer(now + APPLYING, Answer::Listed(network)),
+            Action::Gc { network, .. } => self.answer(now + APPLYING, Answer::Collected(network)),
+            // Nothing outlives a replay, nothing is held that was not asked for, and events are the account's.
             Action::Record(_) | Action::Forget(_) | Action::Rewrite(_) => {}
-            Action::ListOwned { .. } | Action::Gc { .. } | Action::CancelOrphan { .. } => {}
-            Action::Publish { .. } => {}
+            Action::CancelOrphan { .. } | Action::Publish { .. } => {}
         }
     }
 
@@ -177,6 +180,10 @@ impl Shadow {
                 lead.handle_found(now, circuit, Ok(found.into_iter().collect()));
             }
             Answer::Stepped(step, call) => self.step(now, lead, step, &call),
+            Answer::Listed(network) => {
+                lead.handle_listed(now, &network, Ok(self.held.values().cloned().collect()));
+            }
+            Answer::Collected(network) => lead.handle_collected(now, &network, Ok(Vec::new())),
             Answer::Applied(node, overlay) => self.apply(now, lead, node, overlay),
             Answer::Probed(circuit) => {
                 let rtt = Some(Duration::from_millis(1));

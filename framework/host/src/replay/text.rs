@@ -94,7 +94,8 @@ impl Report {
         let topology = &self.topology;
         if !topology.edges.is_empty() {
             let (edges, at) = (topology.edges.len(), At(topology.at));
-            writeln!(f, "  at its strongest, {at} in: {}, {edges} edges", topology.pattern)?;
+            let plural = if edges == 1 { "edge" } else { "edges" };
+            writeln!(f, "  at its strongest, {at} in: {}, {edges} {plural}", topology.pattern)?;
         }
         Ok(())
     }
@@ -127,7 +128,7 @@ impl Report {
         writeln!(f, "{}", if one.open_at_end { " (the capture ended before)" } else { "" })?;
         let (held, carrying) = (one.held(end), one.carrying(end));
         let used = 100.0 * carrying.as_secs_f64() / held.as_secs_f64().max(f64::MIN_POSITIVE);
-        write!(f, "    {} for {} pairs of guests", Bytes(one.bytes), one.pairs)?;
+        write!(f, "    {} of {} pairs of guests, each way counted", Bytes(one.bytes), one.pairs)?;
         if !carrying.is_zero() {
             write!(f, ", {}", BitRate(one.bytes as f64 * 8.0 / carrying.as_secs_f64()))?;
         }
