@@ -85,19 +85,6 @@ const SUITES: [(&str, &str); 10] = [
          one hop and two), each also solved exactly by trying everything. What all pairs are served is held against \
          the optimum; what is gained over the star alone is shown beside it. Time: 1,000 nodes of which every one \
          talks to 100 others.",
-        "inference",
-        "Guest to guest with a report every 500 ms (inferring) against the same daemons with one an hour, in pairs of \
-         measurements; and the lead alone, on one thread: every node's report of one interval merged, then inferred and \
-         planned, by number of active pairs.",
-    ),
-    (
-        "topology",
-        "How often each named pattern is recognised, at every size from 4 to 64 guests where it exists, grids with every \
-         pair or triple of sides, guests in any order; and how often a random graph is given a name. Each trial is a whole \
-         run of inference on a virtual clock with its defaults. With a noise of p, pairs pause in a share p of the report \
-         intervals and reports are lost as often, counts are off by up to p, and p times as many pairs as the pattern has \
-         talk beside it at 5 to 25 % of its typical rate. Weights are equal, or differ by up to two times (unequal). Seeds \
-         are the rounds' numbers: the figures are the same on every machine.",
     ),
     (
         "scale",

@@ -151,7 +151,7 @@ impl Running {
             Err(reason) => drop(reply.send(Err(reason))),
             Ok((snapshot, mut planner)) => drop(tokio::task::spawn_blocking(move || {
                 let outcome = dry_run(snapshot, |snapshot| planner.adapt(snapshot));
-                reply.send(outcome.map_err(|failure| failure.to_string()))
+                drop(reply.send(outcome.map_err(|failure| failure.to_string())));
             })),
         }
     }
