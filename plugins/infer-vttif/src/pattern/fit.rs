@@ -34,7 +34,7 @@ pub(super) fn name(part: &Part) -> Option<(usize, Pattern)> {
     for grid in Grid::of(guests) {
         let edges = grid.edges();
         let most = best.map_or_else(|| tolerance(guests, edges.len()), |(wrong, _)| wrong.saturating_sub(1));
-        if edges.len().abs_diff(part.edges.len()) > most {
+        if edges.len().abs_diff(part.edges.len()) > most || !may_fit(part, &edges, most) {
             continue;
         }
         let graph = graph.get_or_insert_with(|| Relations::new(part));
@@ -46,6 +46,20 @@ pub(super) fn name(part: &Part) -> Option<(usize, Pattern)> {
         }
     }
     best
+}
+
+/// Whether the numbers of neighbours allow for a fit: each wrong edge changes two of them by one.
+fn may_fit(part: &Part, edges: &[(usize, usize)], most: usize) -> bool {
+    let mut wanted = vec![0_usize; part.guests()];
+    for (one, other) in edges {
+        wanted[*one] += 1;
+        wanted[*other] += 1;
+    }
+    let mut found: Vec<_> = part.degrees().collect();
+    wanted.sort_unstable();
+    found.sort_unstable();
+    let apart: usize = wanted.iter().zip(&found).map(|(one, other)| one.abs_diff(*other)).sum();
+    apart <= 2 * most
 }
 
 /// The fewest edges that are wrong if the graph is this grid, unless they are more than `most`.
