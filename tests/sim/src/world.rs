@@ -207,7 +207,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 impl World {
     pub(crate) fn new(seed: u64, scenario: Scenario, is_told: bool) -> Self {
         let lines = scenario.settings.providers.iter().map(Line::new).collect();
-        let nodes = scenario.topology.nodes.iter().map(|place| Node::down(place)).collect();
+        let nodes = scenario.topology.nodes.iter().map(Node::down).collect();
         let mut world = World {
             now: Timestamp::ZERO,
             queue: Queue::new(),
