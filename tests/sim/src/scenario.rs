@@ -109,8 +109,9 @@ fn draw_flows(
         if stays {
             times.push((at.min(calm_at), stop_at));
         }
-        for (octets, is_back) in [(rng.usize(12_000..60_000), false), (rng.usize(200..60_000), true)] {
-            let every = Duration::from_millis(rng.u64(40..120));
+        // One burst is less than the queue of the slowest circuit.
+        for (octets, is_back) in [(rng.usize(8_000..20_000), false), (rng.usize(200..20_000), true)] {
+            let every = Duration::from_millis(rng.u64(25..80));
             let flow = Flow { from, to, source, destination, octets, every, times: times.clone() };
             flows.push(if is_back {
                 Flow { from: to, to: from, source: destination, destination: source, ..flow }

@@ -17,7 +17,7 @@ use crate::worker::Sent;
 
 /// What would have left a circuit's queue later than this is dropped: a queue of so many octets, in which a probe
 /// finds room where a burst does not.
-const QUEUE: Duration = Duration::from_millis(400);
+const QUEUE: Duration = Duration::from_millis(150);
 
 /// The state of all ways.
 pub(crate) struct Wires {
