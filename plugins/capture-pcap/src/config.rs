@@ -17,6 +17,7 @@ const FASTEST: f64 = 1e6;
 /// Configuration of one captured interface, or one file.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{ "interface": "veth0" }]))]
 pub struct Config {
     /// What frames come from; by default an interface.
     #[serde(default)]
