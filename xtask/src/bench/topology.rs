@@ -1,5 +1,5 @@
 //! Suite `topology`: how often inference recognises each named pattern under noise, and how often it names a random
-//! graph. No time is measured and a seed gives the same figures everywhere, so the program is built as for tests.
+//! graph. No time is measured, and a seed gives the same figures everywhere.
 //!
 //! The trials are in the program `inference` of `tests/instructions`, whose JSON is read here.
 
@@ -45,7 +45,7 @@ struct Kind {
 /// If the program cannot be built, fails or prints something else; a signal.
 pub(super) fn run(options: &Options) -> anyhow::Result<Record> {
     let rounds = options.rounds.to_string();
-    let printed: Printed = Program::new("inference").measure(Profile::Dev, &[SUITE, &rounds])?;
+    let printed: Printed = Program::new("inference").measure(Profile::Release, &[SUITE, &rounds])?;
     let samples = samples(&printed).into_iter().filter(|sample| options.wants(&name_of(sample)));
     let mut record = Record::new(SUITE, options.rounds, 0.0, samples.collect());
     let all = printed.rounds.iter().flat_map(|round| &round.kinds).map(|kind| kind.trials).sum::<u32>();
