@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::json;
 use vreserve::plugin::Backend;
 use vreserve_model::{
-    BackendView, BitsPerSecond, Capabilities, FailureKind, Guest, NodeView, Request, RequestKey, Snapshot,
-    Timestamp, TopologyReport, WantedLink,
+    BackendView, BitsPerSecond, Capabilities, FailureKind, Guest, NodeView, Pattern, Request, RequestKey,
+    Snapshot, Timestamp, TopologyReport, WantedLink,
 };
 use vreserve_sdk::{Cell, Handle};
 
@@ -68,6 +68,16 @@ fn old_and_new_planners_plan_on_what_old_and_new_inference_believes() {
             let wanted: Vec<_> = wanted.links.iter().map(ends).collect();
             assert_eq!(wanted, [("alpha".to_owned(), "beta".to_owned())], "{plugin}");
         }
+    }
+}
+
+#[test]
+fn an_old_planner_reads_every_pattern_that_there_is_today() {
+    let host = Host::start();
+    let mut old = host.adapt("adapt-1-0", "old", &json!({}));
+    for pattern in Pattern::ALL {
+        let wanted = old.adapt(&snapshot(TopologyReport { pattern, ..TopologyReport::silent() }));
+        assert!(wanted.is_ok(), "{pattern}: {wanted:?}");
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod addresses;
 pub mod duration;
+mod explanation;
 mod failure;
 mod overlay;
 mod rate;
@@ -17,6 +18,7 @@ mod time;
 mod topology;
 
 pub use addresses::{MacAddr, MacParseError};
+pub use explanation::{BudgetUse, CandidateLink, Decision, Explanation, PairQuestion};
 pub use failure::{Failure, FailureKind};
 pub use overlay::{
     BackendView, CircuitView, Guest, NodeView, Snapshot, Wanted, WantedLink, WantedRule, link_key,

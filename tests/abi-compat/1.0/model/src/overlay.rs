@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BitsPerSecond, Capabilities, MacAddr, Timestamp, TopologyReport};
+use crate::{BitsPerSecond, Capabilities, Explanation, MacAddr, PairQuestion, Timestamp, TopologyReport};
 
 /// One node as a planner sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,12 @@ pub struct BackendView {
     pub network: String,
     /// What it can do and how long it takes.
     pub capabilities: Capabilities,
+    /// The most circuits that the operator lets it hold at once; none if there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_circuits: Option<u32>,
+    /// The most that all of them together may come to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<BitsPerSecond>,
 }
 
 /// One circuit that is wanted, being set up or in force.
@@ -67,6 +73,21 @@ pub struct Snapshot {
     pub backends: Vec<BackendView>,
     /// The circuits in hand.
     pub circuits: Vec<CircuitView>,
+    /// How many circuits in a row the host can have a pair's frames take; 1 where it does not say.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub max_hops: u32,
+    /// The pair of nodes that somebody wants explained with this plan. A planner that cannot leaves
+    /// [`Wanted::explanation`] empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<PairQuestion>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(hops: &u32) -> bool {
+    *hops == 1
 }
 
 /// One link that a planner wants beside the star, with a circuit under it.
@@ -110,6 +131,9 @@ pub struct Wanted {
     /// What was considered and left out, and why, one line each.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The answer to [`Snapshot::question`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// The two node names in order, so that a pair has one key whichever end is named first.

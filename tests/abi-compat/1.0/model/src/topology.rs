@@ -41,8 +41,45 @@ pub enum Pattern {
     Star,
     /// Connected and without a cycle, none of the above.
     Tree,
-    /// A shape without a name here.
+    /// A grid of two dimensions, each guest with its next neighbours.
+    #[serde(rename = "mesh-2d")]
+    Mesh2d,
+    /// A grid of three dimensions.
+    #[serde(rename = "mesh-3d")]
+    Mesh3d,
+    /// A grid of two dimensions that closes on itself in both.
+    #[serde(rename = "torus-2d")]
+    Torus2d,
+    /// A grid of three dimensions that closes on itself in all.
+    #[serde(rename = "torus-3d")]
+    Torus3d,
+    /// A cube of three or more dimensions, with a guest at each corner.
+    Hypercube,
+    /// A grid of two dimensions in which each guest exchanges with all around it, across corners too.
+    NeighbourExchange,
+    /// A shape without a name here, or with one that came later.
+    #[serde(other)]
     Irregular,
+}
+
+impl Pattern {
+    /// All names.
+    pub const ALL: [Pattern; 14] = [
+        Pattern::Silent,
+        Pattern::Pairs,
+        Pattern::AllToAll,
+        Pattern::Ring,
+        Pattern::Chain,
+        Pattern::Star,
+        Pattern::Tree,
+        Pattern::Mesh2d,
+        Pattern::Mesh3d,
+        Pattern::Torus2d,
+        Pattern::Torus3d,
+        Pattern::Hypercube,
+        Pattern::NeighbourExchange,
+        Pattern::Irregular,
+    ];
 }
 
 impl fmt::Display for Pattern {
@@ -55,6 +92,12 @@ impl fmt::Display for Pattern {
             Pattern::Chain => "chain",
             Pattern::Star => "star",
             Pattern::Tree => "tree",
+            Pattern::Mesh2d => "mesh-2d",
+            Pattern::Mesh3d => "mesh-3d",
+            Pattern::Torus2d => "torus-2d",
+            Pattern::Torus3d => "torus-3d",
+            Pattern::Hypercube => "hypercube",
+            Pattern::NeighbourExchange => "neighbour-exchange",
             Pattern::Irregular => "irregular",
         })
     }
@@ -85,5 +128,20 @@ impl TopologyReport {
             silent_nodes: Vec::new(),
             demands: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_and_one_from_a_later_version_is_irregular() {
+        for pattern in Pattern::ALL {
+            let text = serde_json::to_string(&pattern).unwrap();
+            assert_eq!(text, format!("\"{pattern}\""));
+            assert_eq!(serde_json::from_str::<Pattern>(&text).unwrap(), pattern);
+        }
+        assert_eq!(serde_json::from_str::<Pattern>("\"butterfly\"").unwrap(), Pattern::Irregular);
     }
 }

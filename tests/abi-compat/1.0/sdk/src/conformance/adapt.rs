@@ -111,8 +111,15 @@ fn snapshot(now: u64, demands: Vec<Demand>) -> Snapshot {
             silent_nodes: Vec::new(),
             demands,
         },
-        backends: vec![BackendView { network: NETWORK.to_owned(), capabilities }],
+        backends: vec![BackendView {
+            network: NETWORK.to_owned(),
+            capabilities,
+            max_circuits: None,
+            max_rate: None,
+        }],
         circuits: Vec::new(),
+        max_hops: 1,
+        question: None,
     }
 }
 

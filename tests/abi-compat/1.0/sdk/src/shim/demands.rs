@@ -53,6 +53,8 @@ pub fn snapshot_out(snapshot: &Snapshot) -> (String, Vec<DemandRecord>) {
         topology: TopologyReport::silent(),
         backends: snapshot.backends.clone(),
         circuits: snapshot.circuits.clone(),
+        max_hops: snapshot.max_hops,
+        question: snapshot.question.clone(),
     };
     bare.topology.pattern = snapshot.topology.pattern;
     bare.topology.settled = snapshot.topology.settled;
