@@ -165,7 +165,8 @@ impl RuleSet {
     }
 
     /// All targets that a flood from `ingress` may reach by split horizon. Never a circuit: what runs
-    /// there was reserved for named pairs.
+    /// there was reserved for named pairs. What comes over one is for a guest here, of whom a node that has just
+    /// started may not have heard yet: it floods to this side, and never on to the star.
     fn flood(&self, ingress: Ingress, targets: &mut Vec<Target>) {
         let class = match ingress {
             Ingress::Interface(_) => None,
@@ -174,7 +175,7 @@ impl RuleSet {
         let reaches_star = match class {
             None | Some(LinkClass::Static) => true,
             Some(LinkClass::Star) => self.role == StarRole::Hub,
-            Some(LinkClass::Circuit) => return,
+            Some(LinkClass::Circuit) => false,
         };
         let interfaces = self.interfaces.iter().map(|id| Target::Interface(*id));
         let links = self.links.iter().filter(|(_, class)| match class {
