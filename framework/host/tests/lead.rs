@@ -63,10 +63,23 @@ async fn while_the_disk_is_full_nothing_new_is_asked_for_and_it_recovers_by_itse
     }
 }
 
+/// Pairs that are on an active circuit by what is on disk.
+fn recorded_pairs(ground: &Ground) -> usize {
+    let records = ground.store.records();
+    let records = records.values().map(|kept| serde_json::from_slice::<Record>(kept).unwrap());
+    let pairs = records.map(|record| match record.body {
+        RecordBody::Circuit(circuit) if circuit.state == ReservationState::Active => circuit.pairs.len(),
+        _ => 0,
+    });
+    pairs.sum()
+}
+
 #[tokio::test]
 async fn a_lead_that_takes_over_keeps_circuits_links_and_pairs() {
     let ground = Ground::default();
     let world = World::carrying(&ground, 1).await;
+    // That pairs are on it is written after it is so. A lead that ends in between has them moved to the star, and back.
+    world.until("its pairs are on record", |_| recorded_pairs(&ground) == 2).await;
     let before = world.reservations().await.circuits;
     let in_force = ground.in_force.lock().unwrap().clone();
     let ground = world.kill().await;
