@@ -233,7 +233,7 @@ impl World {
 
     /// True once nothing is held by anybody any more, and nobody sends.
     pub(crate) fn is_over(&mut self) -> bool {
-        let seeing = self.scenario.settings.infer.window + self.scenario.settings.infer.hold;
+        let seeing = self.scenario.settings.seeing();
         if self.now < self.scenario.stop_at || self.checks.released_after.is_some() {
             return self.checks.released_after.is_some_and(|after| {
                 self.now > self.scenario.stop_at + seeing + after + Duration::from_secs(2)

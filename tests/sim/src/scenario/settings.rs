@@ -51,6 +51,7 @@ impl Settings {
         let infer = vreserve_infer_vttif::Config {
             window: millis(rng, 800, 2_500),
             hold: millis(rng, 0, 3_000),
+            union_period: if rng.bool() { Duration::ZERO } else { millis(rng, 4_000, 15_000) },
             ..Default::default()
         };
         let adapt = vreserve_adapt_vadapt::Config {
@@ -103,13 +104,18 @@ impl Settings {
         self.loss == 0.0 && self.doubled == 0.0
     }
 
+    /// How long inference believes in what has ended.
+    pub(crate) fn seeing(&self) -> Duration {
+        self.infer.window + self.infer.hold.max(self.infer.union_period)
+    }
+
     /// From the last demand's end until nothing may be held any more: hold plus teardown, with all that lies
     /// between. A circuit may just have been asked for.
     pub(crate) fn release_bound(&self) -> Duration {
         let slowest =
             |of: fn(&ProviderSettings) -> Duration| self.providers.iter().map(of).max().unwrap_or_default();
         let circuits = u32::try_from(self.adapt.max_links).unwrap_or(u32::MAX).saturating_mul(2);
-        let seeing = self.infer.window + self.infer.hold + (self.report_interval + self.infer_interval) * 2;
+        let seeing = self.seeing() + (self.report_interval + self.infer_interval) * 2;
         let holding = self.adapt.min_hold + self.adapt.release_after;
         let providing = (slowest(|p| p.set_up) + slowest(|p| p.tear_down)) * circuits;
         let orphans = self.orphan_grace + self.list_every * 2 + self.back_off.max;
