@@ -66,7 +66,7 @@ async fn while_the_disk_is_full_nothing_new_is_asked_for_and_it_recovers_by_itse
 /// Pairs that are on an active circuit by what is on disk.
 fn recorded_pairs(ground: &Ground) -> usize {
     let records = ground.store.records();
-    let records = records.values().map(|kept| serde_json::from_slice::<Record>(kept).unwrap());
+    let records = records.values().map(|kept| serde_json::from_slice::<Record>(kept).expect("a record"));
     let pairs = records.map(|record| match record.body {
         RecordBody::Circuit(circuit) if circuit.state == ReservationState::Active => circuit.pairs.len(),
         _ => 0,
