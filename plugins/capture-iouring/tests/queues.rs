@@ -46,6 +46,8 @@ fn interface(node: &Netns, guest: &Netns, calls: &str) -> String {
     node.ip(&["link", "add", "a0", "type", "veth", "peer", "name", "eth0", "netns", guest_name]);
     node.ip(&["link", "set", "a0", "up"]);
     guest.ip(&["link", "set", "eth0", "up"]);
+    node.await_up("a0");
+    guest.await_up("eth0");
     let place = format!(r#""interface":"a0","kind":"interface","netns":"{name}""#);
     format!(r#"{{{place},"reader":"{calls}","writer":"{calls}"}}"#)
 }

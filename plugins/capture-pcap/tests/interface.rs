@@ -39,6 +39,8 @@ impl Lab {
             lab.node.ip(&["link", "add", interface, "type", "veth", "peer", "name", "eth0", "netns", name]);
             lab.node.ip(&["link", "set", interface, "up"]);
             guest.ip(&["link", "set", "eth0", "up"]);
+            lab.node.await_up(interface);
+            guest.await_up("eth0");
             guest.ip(&["address", "add", address, "dev", "eth0"]);
         }
         Some(lab)

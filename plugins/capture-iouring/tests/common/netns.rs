@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use nix::sched::{CloneFlags, setns};
@@ -52,6 +52,15 @@ impl Netns {
         let patience = Instant::now() + PATIENCE;
         while self.has(interface) {
             assert!(Instant::now() < patience, "{interface} stays");
+        }
+    }
+
+    /// Returns when frames can pass: the kernel notices some time after both ends of a pair were set up, and until then
+    /// drops what is sent.
+    pub(crate) fn await_up(&self, interface: &str) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !self.ip(&["link", "show", interface]).contains("state UP") {
+            assert!(Instant::now() < patience, "{interface} stays down");
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -42,6 +43,15 @@ impl Netns {
     pub(crate) fn has(&self, interface: &str) -> bool {
         let arguments = ["-n", &self.name, "link", "show", interface];
         Command::new("ip").args(arguments).output().unwrap().status.success()
+    }
+
+    /// Returns when frames can pass: the kernel notices some time after both ends of a pair were set up, and until then
+    /// drops what is sent.
+    pub(crate) fn await_up(&self, interface: &str) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !self.ip(&["link", "show", interface]).contains("state UP") {
+            assert!(Instant::now() < patience, "{interface} stays down");
+        }
     }
 
     /// Runs `call` on a thread in this namespace.
