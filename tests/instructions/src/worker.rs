@@ -156,7 +156,7 @@ fn set_up(plane: &DataPlane) {
         far_address: "memory".into(),
         far_key: None,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(plane.workers().add_link(&link)).expect("an endpoint that takes every far node");
     let mut rules = RuleSetBuilder::new(1, StarRole::Leaf);
     rules.interface(TAP).link(LINK, LinkClass::Static);
