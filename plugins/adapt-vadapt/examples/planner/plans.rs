@@ -29,7 +29,8 @@ pub(crate) fn measure() -> Value {
         (start.elapsed().as_secs_f64(), wanted)
     };
     let (first, wanted) = timed(&snapshot);
-    assert_eq!(wanted.links.len(), LINKS, "the plan is one");
+    // As many as the network has room for at these rates, which is less than may be.
+    assert!((LINKS / 2..=LINKS).contains(&wanted.links.len()), "{} links are planned", wanted.links.len());
     snapshot.circuits = wanted.links.iter().map(carrying).collect();
     snapshot.now = Timestamp::from_millis(60_000);
     let (next, _) = timed(&snapshot);
