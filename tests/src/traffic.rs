@@ -1,6 +1,7 @@
 //! Unmodified programs that make traffic, and the receiving guest's own count of it.
 
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,22 @@ pub fn connect(world: &World, from: &str, to: &str, port: u16) -> (TcpStream, Tc
     let near = world.lab().inside(from, || TcpStream::connect_timeout(&at.into(), Duration::from_secs(10)));
     let near = near.expect("the guest has a namespace").expect("the guests reach each other");
     (near, listener.accept().expect("somebody has connected").0)
+}
+
+/// What arrives of octets that one guest sends another over a connection to `port`.
+#[track_caller]
+pub fn transfer(world: &World, from: &str, to: &str, port: u16, octets: &[u8]) -> Vec<u8> {
+    let (mut near, mut far) = connect(world, from, to, port);
+    far.set_read_timeout(Some(Duration::from_secs(30))).expect("a connection takes a time limit");
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut received = Vec::with_capacity(octets.len());
+            far.read_to_end(&mut received).map(|_| received)
+        });
+        near.write_all(octets).expect("the near end takes all");
+        near.shutdown(Shutdown::Write).expect("the near end is open");
+        reader.join().expect("reading does not panic").expect("the far end gets all in time")
+    })
 }
 
 /// What comes in at an interface, as the member's own kernel counts.

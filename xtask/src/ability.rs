@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::geteuid;
+use xtask_start::packages;
 
 /// Whether this process may make a lab; a sentence why not.
 pub(crate) fn lab_ability() -> Result<(), String> {
-    if !geteuid().is_root() {
+    if !packages::is_root() {
         return Err("network namespaces need root".to_owned());
     }
     if !Path::new("/dev/net/tun").exists() {

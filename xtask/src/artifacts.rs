@@ -13,10 +13,9 @@ use crate::{packages, run};
 /// The package of the system tests.
 const SYSTEM_TESTS: &str = "vreserve-tests";
 /// What is started, by package; a plugin's shared object is named after its package.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 13] = [
     "vreserve",
     "vreserve-testbed",
-    "vreserve-sim",
     "vreserve-capture-iouring",
     "vreserve-capture-pcap",
     "vreserve-link-tcp",
@@ -29,6 +28,9 @@ const PACKAGES: [&str; 14] = [
     "vreserve-reserve-gara",
     "vreserve-reserve-exec",
 ];
+
+/// The simulation starts nothing of these, and they nothing of it.
+const SIMULATION: [&str; 1] = ["vreserve-sim"];
 
 /// How much the compiler optimises.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,23 +103,35 @@ impl Artifacts {
     /// # Errors
     /// If the build fails.
     pub(crate) fn build(profile: Profile) -> anyhow::Result<Self> {
+        Self::build_packages(profile, &PACKAGES, "the daemon, the plugins, the testbed and what tests them")
+    }
+
+    /// Builds the simulation's program.
+    ///
+    /// # Errors
+    /// If the build fails.
+    pub(crate) fn build_simulation(profile: Profile) -> anyhow::Result<Self> {
+        Self::build_packages(profile, &SIMULATION, "the simulation")
+    }
+
+    fn build_packages(profile: Profile, wanted: &[&str], what: &str) -> anyhow::Result<Self> {
         packages::ensure_headers()?;
         let mut arguments = vec!["build", "--message-format=json-render-diagnostics"];
         match profile {
             Profile::Dev => arguments.extend(["--workspace", "--all-targets"]),
             Profile::Release => {
                 arguments.push("--release");
-                arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+                arguments.extend(wanted.iter().flat_map(|package| ["--package", package]));
             }
         }
         let name = if profile == Profile::Release { "release" } else { "dev" };
-        println!("$ cargo build of the daemon, the plugins, the testbed and what tests them, {name} profile");
+        println!("$ cargo build of {what}, {name} profile");
         let mut command = run::cargo(&arguments);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start cargo build")?;
         let mut built = Self::default();
         let out = child.stdout.take().expect("standard output is piped");
-        BufReader::new(out).lines().map_while(Result::ok).for_each(|line| built.read(&line));
+        BufReader::new(out).lines().map_while(Result::ok).for_each(|line| built.read(&line, wanted));
         let status = child.wait().context("wait for cargo build")?;
         if !status.success() {
             bail!("the build failed: {status}");
@@ -142,10 +156,10 @@ impl Artifacts {
         self.program("vreserve")?.parent().context("a built program has a folder")
     }
 
-    fn read(&mut self, line: &str) {
+    fn read(&mut self, line: &str, wanted: &[&str]) {
         let Ok(message) = serde_json::from_str::<Message>(line) else { return };
         let is_system_test = message.package() == Some(SYSTEM_TESTS);
-        let is_started = message.package().is_some_and(|package| PACKAGES.contains(&package));
+        let is_started = message.package().is_some_and(|package| wanted.contains(&package));
         let Message { reason, manifest_path, target: Some(target), profile, filenames, executable, .. } =
             message
         else {
@@ -206,7 +220,7 @@ mod tests {
             r#"{"reason":"build-finished","success":true}"#,
             "warning: not json",
         ] {
-            built.read(line);
+            built.read(line, &PACKAGES);
         }
         assert_eq!(built.program("vreserve").unwrap(), Path::new("/t/vreserve"));
         assert_eq!(built.folder().unwrap(), Path::new("/t"));

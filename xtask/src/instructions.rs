@@ -92,9 +92,7 @@ fn compiler() -> anyhow::Result<String> {
 
 fn count() -> anyhow::Result<BTreeMap<String, f64>> {
     run::run(&mut run::cargo(&["build", "--profile", PROFILE, "--package", PACKAGE]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    let program = target.join(PROFILE).join(PACKAGE);
+    let program = run::target().join(PROFILE).join(PACKAGE);
     let listed = Command::new(&program).output().with_context(|| format!("start {}", program.display()))?;
     let listed = String::from_utf8(listed.stdout).context("the names of the cases")?;
     listed.lines().map(|line| Case::parse(line)?.count(&program)).collect()

@@ -160,14 +160,11 @@ fn system_tests(built: &Artifacts) -> anyhow::Result<Reported> {
 /// The demo in a process of its own, and what it wrote. With the build that the system tests had: for another there is
 /// no time.
 fn demo(backend: &str) -> anyhow::Result<()> {
-    let file = std::env::temp_dir().join(format!("vreserve-demo-{}.json", std::process::id()));
-    let ran = std::env::current_exe().context("find xtask").and_then(|xtask| {
-        let arguments = ["demo", "--backend", backend, "--plain", "--dev", "--json"];
-        run::run(Command::new(xtask).args(arguments).arg(&file))
+    let mut demo = own(&["demo", "--backend", backend, "--plain", "--dev", "--json"])?;
+    let (ran, text) = run::run_and_read("demo", |file| {
+        demo.arg(file);
+        demo
     });
-    let text = std::fs::read_to_string(&file);
-    // The file is ours; that it was never written is said by `ran`.
-    let _ = std::fs::remove_file(&file);
     ran?;
     let figures = serde_json::from_str(&text.context("read the demo's figures")?)?;
     println!("{figures:#}");
@@ -176,16 +173,21 @@ fn demo(backend: &str) -> anyhow::Result<()> {
 
 /// The control loop on a virtual clock, which judges itself.
 fn simulation() -> anyhow::Result<()> {
-    let xtask = std::env::current_exe().context("find xtask")?;
-    run::run(Command::new(&xtask).args(["campaign", "sim", "--seeds", SEEDS, "--dev"]))
+    run::run(&mut own(&["campaign", "sim", "--seeds", SEEDS, "--dev"])?)
 }
 
 /// Short runs of the campaigns about reservations, each in a process of its own. They judge themselves.
 fn campaigns() -> anyhow::Result<()> {
-    let xtask = std::env::current_exe().context("find xtask")?;
-    CAMPAIGNS.iter().try_for_each(|(name, runs)| {
-        run::run(Command::new(&xtask).args(["campaign", name, "--runs", runs, "--dev"]))
-    })
+    CAMPAIGNS
+        .iter()
+        .try_for_each(|(name, runs)| run::run(&mut own(&["campaign", name, "--runs", runs, "--dev"])?))
+}
+
+/// This program, for what is done in a process of its own.
+fn own(arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("find xtask")?);
+    command.args(arguments);
+    Ok(command)
 }
 
 /// Holds the figures against what the project promises; the demo itself has judged the rest.

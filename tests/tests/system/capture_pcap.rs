@@ -7,12 +7,10 @@
 //! ```
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::time::Duration;
 
 use vreserve_tests::sniff::Sniff;
-use vreserve_tests::traffic::connect;
+use vreserve_tests::traffic::transfer;
 use vreserve_tests::{Client, Setup, World, pair_on_veth, skip, wait};
 
 /// Several seconds at the star's rate, thousands of super-frames.
@@ -32,18 +30,8 @@ fn a_tcp_transfer_between_guests_with_offloads_is_exact_to_the_octet() {
         assert!(offloads.contains(offload), "the guest has the kernel's defaults:\n{offloads}");
     }
     for (port, (from, to)) in (9000..).zip([("a1", "b1"), ("b1", "a1")]) {
-        let (mut near, mut far) = connect(&world, from, to, port);
-        far.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let sent: Vec<u8> = (0..OCTETS).map(|index| (index * 31 % 251) as u8).collect();
-        let received = std::thread::scope(|scope| {
-            let reader = scope.spawn(move || {
-                let mut received = Vec::new();
-                far.read_to_end(&mut received).map(|_| received)
-            });
-            near.write_all(&sent).unwrap();
-            near.shutdown(Shutdown::Write).unwrap();
-            reader.join().unwrap().unwrap()
-        });
+        let received = transfer(&world, from, to, port, &sent);
         assert_eq!(received.len(), sent.len());
         assert!(received == sent, "from {from} to {to}");
     }

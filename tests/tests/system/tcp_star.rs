@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use vreserve_tests::gauge::Gauge;
 use vreserve_tests::sniff::Sniff;
-use vreserve_tests::traffic::{Iperf, Meter, connect};
+use vreserve_tests::traffic::{Iperf, Meter, transfer};
 use vreserve_tests::{Client, Format, PAIR, Setup, World, skip, wait};
 
 /// A node that crashed and is started again has to join, and to be dialled or to dial.
@@ -101,18 +101,8 @@ fn bulk_tcp_between_guests_arrives_as_it_was_sent() {
     }
     let world = star();
     world.assert_reachable("a1", "b1");
-    let (mut near, mut far) = connect(&world, "a1", "b1", 9000);
-    far.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let sent: Vec<u8> = (0..16_u32 << 20).map(|index| (index * 31 % 251) as u8).collect();
-    let received = std::thread::scope(|scope| {
-        let reader = scope.spawn(move || {
-            let mut received = Vec::new();
-            far.read_to_end(&mut received).map(|_| received)
-        });
-        near.write_all(&sent).unwrap();
-        near.shutdown(Shutdown::Write).unwrap();
-        reader.join().unwrap().unwrap()
-    });
+    let received = transfer(&world, "a1", "b1", 9000, &sent);
     assert_eq!(received.len(), sent.len());
     assert!(received == sent);
 }

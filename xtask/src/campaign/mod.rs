@@ -88,8 +88,16 @@ pub(crate) fn campaign(arguments: &Arguments) -> anyhow::Result<()> {
 /// # Errors
 /// If the build fails or a signal came.
 fn build(is_dev: bool) -> anyhow::Result<(Artifacts, &'static str)> {
+    build_by(is_dev, Artifacts::build)
+}
+
+/// As [`build`], what `build` builds.
+fn build_by(
+    is_dev: bool,
+    build: impl FnOnce(Profile) -> anyhow::Result<Artifacts>,
+) -> anyhow::Result<(Artifacts, &'static str)> {
     let (profile, name) = if is_dev { (Profile::Dev, "dev") } else { (Profile::Release, "release") };
-    let built = Artifacts::build(profile)?;
+    let built = build(profile)?;
     interrupt::check()?;
     Ok((built, name))
 }

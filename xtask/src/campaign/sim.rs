@@ -12,9 +12,10 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::build;
+use super::build_by;
 use super::check::Check;
 use super::record::{Part, Record};
+use crate::artifacts::Artifacts;
 use crate::run;
 
 /// What the command line can say.
@@ -75,12 +76,12 @@ struct Found {
 /// # Errors
 /// A build that fails; an invariant that was broken; a part of a circuit's life that no run has shown.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (built, profile) = build(arguments.dev)?;
-    let file = std::env::temp_dir().join(format!("vreserve-sim-{}.json", std::process::id()));
-    let ran = run::run(Command::new(built.program("vreserve-sim")?).args(arguments.passed_on(&file)));
-    let text = std::fs::read_to_string(&file);
-    // The file is ours; that it was never written is said by `ran`.
-    let _ = std::fs::remove_file(&file);
+    let (built, profile) = build_by(arguments.dev, Artifacts::build_simulation)?;
+    let mut program = Command::new(built.program("vreserve-sim")?);
+    let (ran, text) = run::run_and_read("sim", |file| {
+        program.args(arguments.passed_on(file));
+        program
+    });
     let Ok(text) = text else { return ran };
     let found = Found::read(&text, arguments)?;
     let mut record = Record::new("sim", profile);

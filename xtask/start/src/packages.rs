@@ -90,7 +90,7 @@ pub fn offer_header(header: &str, package: &'static str) -> anyhow::Result<()> {
 }
 
 /// Whether this process may do everything; by whom its folder in /proc belongs to, which is its effective user.
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 

@@ -128,6 +128,19 @@ fn run_aside<W: Write>(command: &mut Command, to: impl FnOnce() -> W) -> anyhow:
     Ok(reported)
 }
 
+/// Runs a command that writes a file, whose name `command` is given, in the open; how it went, and what it wrote.
+pub fn run_and_read(
+    name: &str,
+    command: impl FnOnce(&Path) -> Command,
+) -> (anyhow::Result<()>, std::io::Result<String>) {
+    let file = std::env::temp_dir().join(format!("vreserve-{name}-{}.json", std::process::id()));
+    let ran = run(&mut command(&file));
+    let text = std::fs::read_to_string(&file);
+    // The file is ours; that it was never written is said by `ran`.
+    let _ = std::fs::remove_file(&file);
+    (ran, text)
+}
+
 fn announce(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());

@@ -13,6 +13,7 @@ use vreserve_model::{BitsPerSecond, ReservationState, duration};
 
 use super::Ask;
 use super::moment::{self, Moment};
+use super::render::{entries, rate, table};
 use crate::api::{Request, client};
 
 /// The exit code if the provider said no.
@@ -147,18 +148,17 @@ fn word_of(entry: &CalendarEntry) -> Word {
 }
 
 /// The calendar as a table.
-pub(super) fn calendar(entries: &Value) -> String {
-    let rows = entries.as_array().into_iter().flatten().map(|entry| {
+pub(super) fn calendar(calendar: &Value) -> String {
+    let rows = entries(calendar).map(|entry| {
         let time = |field: &str| entry[field].as_u64().map_or("-".to_owned(), moment::text);
         let text = |field: &str| entry[field].as_str().unwrap_or("-").to_owned();
-        let rate = BitsPerSecond(entry["rate"].as_u64().unwrap_or_default());
         vec![
             entry["booking"].as_u64().map_or("-".to_owned(), |key| key.to_string()),
             time("start_ms"),
             time("end_ms"),
             format!("{} - {}", text("from"), text("to")),
             text("network"),
-            rate.to_string(),
+            rate(&entry["rate"]),
             text("origin"),
             text("phase"),
             text("state"),
@@ -166,7 +166,7 @@ pub(super) fn calendar(entries: &Value) -> String {
         ]
     });
     let header = ["KEY", "START", "END", "ENDS", "NETWORK", "RATE", "BY", "BOOKING", "RESERVATION", "REASON"];
-    super::render::table(&header, &rows.collect::<Vec<_>>())
+    table(&header, &rows.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

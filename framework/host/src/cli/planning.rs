@@ -11,7 +11,7 @@ use serde_json::Value;
 use vreserve_model::BitsPerSecond;
 
 use super::Ask;
-use super::render::{cell, rows, table};
+use super::render::{cell, entries, number, rate, rows, table};
 use crate::api::Request;
 use crate::control::lead::SupposedDemand;
 
@@ -66,10 +66,6 @@ fn matrix(path: &Path, text: &str) -> anyhow::Result<Vec<SupposedDemand>> {
     Ok(matrix.demands.into_iter().map(demand).collect())
 }
 
-fn rate(value: &Value) -> String {
-    BitsPerSecond(value.as_u64().unwrap_or_default()).to_string()
-}
-
 fn seconds(millis: &Value) -> String {
     millis.as_u64().map_or("-".to_owned(), |millis| format!("{:.1} s", millis as f64 / 1000.0))
 }
@@ -104,13 +100,13 @@ pub(super) fn explanation(view: &Value) -> String {
             }
         ),
     };
-    for reason in told["otherwise"].as_array().into_iter().flatten() {
+    for reason in entries(&told["otherwise"]) {
         let _ = writeln!(text, "  {}", cell(reason));
     }
-    for node in view["silent_nodes"].as_array().into_iter().flatten() {
+    for node in entries(&view["silent_nodes"]) {
         let _ = writeln!(text, "  {} does not report: what its guests send is unknown", cell(node));
     }
-    for note in view["notes"].as_array().into_iter().flatten() {
+    for note in entries(&view["notes"]) {
         let _ = writeln!(text, "  note: {}", cell(note));
     }
     text.push_str(&evidence(view));
@@ -127,17 +123,14 @@ pub(super) fn explanation(view: &Value) -> String {
 }
 
 fn evidence(view: &Value) -> String {
-    let demands: Vec<Vec<String>> = view["evidence"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let demands: Vec<Vec<String>> = entries(&view["evidence"])
         .map(|demand| {
             vec![
                 cell(&demand["source"]),
                 cell(&demand["destination"]),
                 rate(&demand["rate"]),
-                format!("{:.0}", demand["frames_per_second"].as_f64().unwrap_or_default()),
-                format!("{:.2}", demand["confidence"].as_f64().unwrap_or_default()),
+                format!("{:.0}", number(&demand["frames_per_second"])),
+                format!("{:.2}", number(&demand["confidence"])),
             ]
         })
         .collect();
@@ -149,7 +142,7 @@ fn evidence(view: &Value) -> String {
 
 /// Demand and its history, candidates and budgets.
 fn numbers(told: &Value) -> String {
-    let history: Vec<String> = told["history_ms"].as_array().into_iter().flatten().map(seconds).collect();
+    let history: Vec<String> = entries(&told["history_ms"]).map(seconds).collect();
     let history = if history.is_empty() { "never".to_owned() } else { history.join(", ") };
     let mut text = format!(
         "\ndemand {} ({} bulk pairs, {} latency-bound), there for {}, expected for {} more; before: {history}\n",
@@ -159,17 +152,14 @@ fn numbers(told: &Value) -> String {
         seconds(&told["lasts_ms"]),
         seconds(&told["expected_ms"]),
     );
-    let candidates: Vec<Vec<String>> = told["candidates"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let candidates: Vec<Vec<String>> = entries(&told["candidates"])
         .map(|candidate| {
             vec![
                 cell(&candidate["network"]),
                 rate(&candidate["rate"]),
                 seconds(&candidate["setup_ms"]),
                 seconds(&candidate["teardown_ms"]),
-                format!("{:.0} %", candidate["share"].as_f64().unwrap_or_default() * 100.0),
+                format!("{:.0} %", number(&candidate["share"]) * 100.0),
                 cell(&candidate["cost"]),
                 candidate["refused"].as_str().unwrap_or("possible").to_owned(),
             ]
@@ -200,7 +190,7 @@ fn what_if(view: &Value) -> String {
         ]
     };
     let mut text = String::new();
-    for change in view["changes"].as_array().into_iter().flatten() {
+    for change in entries(&view["changes"]) {
         let verb = if change["asks"] == true { "asks for" } else { "gives back" };
         let (link, after) = (row(change), change["after_s"].as_u64().unwrap_or_default());
         let _ = writeln!(text, "after {after:>2} s {verb} {} on {}, {}", link[0], link[1], link[2]);
@@ -208,7 +198,7 @@ fn what_if(view: &Value) -> String {
     if text.is_empty() {
         text.push_str("nothing would change\n");
     }
-    let links: Vec<Vec<String>> = view["wanted"]["links"].as_array().into_iter().flatten().map(row).collect();
+    let links: Vec<Vec<String>> = entries(&view["wanted"]["links"]).map(row).collect();
     if !links.is_empty() {
         let _ = write!(text, "\n{}", table(&["WANTED", "NETWORK", "RATE", "REASON"], &links));
     }
@@ -219,7 +209,7 @@ fn what_if(view: &Value) -> String {
         rate(&view["demand"]),
         view["lasted_s"]
     );
-    for note in view["wanted"]["notes"].as_array().into_iter().flatten() {
+    for note in entries(&view["wanted"]["notes"]) {
         let _ = writeln!(text, "note: {}", cell(note));
     }
     text

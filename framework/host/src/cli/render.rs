@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use vreserve_model::BitsPerSecond;
 
 use crate::config::ConfigError;
 
@@ -52,14 +53,24 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
-/// The named fields of each entry of a list, as rows.
-pub(super) fn rows(list: &Value, fields: &[&str]) -> Vec<Vec<String>> {
-    let entries = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    entries.iter().map(|entry| fields.iter().map(|field| cell(&entry[*field])).collect()).collect()
+/// What is in a list; nothing of what is none.
+pub(super) fn entries(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
 }
 
-fn number(value: &Value) -> f64 {
+/// The named fields of each entry of a list, as rows.
+pub(super) fn rows(list: &Value, fields: &[&str]) -> Vec<Vec<String>> {
+    entries(list).map(|entry| fields.iter().map(|field| cell(&entry[*field])).collect()).collect()
+}
+
+/// A number; 0 of what is none.
+pub(super) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_default()
+}
+
+/// A rate as a configuration would say it.
+pub(super) fn rate(value: &Value) -> String {
+    BitsPerSecond(value.as_u64().unwrap_or_default()).to_string()
 }
 
 /// A count of bytes in the unit that suits it.
@@ -82,7 +93,7 @@ fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 /// What a reload changed.
 pub(super) fn reload(changes: &Value) -> String {
-    let lines: Vec<String> = changes.as_array().into_iter().flatten().map(cell).collect();
+    let lines: Vec<String> = entries(changes).map(cell).collect();
     if lines.is_empty() { "nothing has changed\n".to_owned() } else { lines.join("\n") + "\n" }
 }
 
@@ -106,10 +117,7 @@ pub(super) fn status(status: &Value) -> String {
         let _ = writeln!(text, "  not reloaded: {line}");
     }
     text.push_str(&journal(&status["journal"]));
-    let plugins: Vec<Vec<String>> = status["plugins"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let plugins: Vec<Vec<String>> = entries(&status["plugins"])
         .map(|plugin| {
             let (state, reason) = match &plugin["state"] {
                 Value::String(state) => (state.clone(), String::new()),
@@ -124,10 +132,7 @@ pub(super) fn status(status: &Value) -> String {
         .collect();
     let _ =
         write!(text, "\n{}", table(&["INSTANCE", "PLUGIN", "VERSION", "STATE", "REASON OR NOTE"], &plugins));
-    let ports: Vec<Vec<String>> = status["ports"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let ports: Vec<Vec<String>> = entries(&status["ports"])
         .map(|port| {
             vec![
                 cell(&port["name"]),
@@ -154,10 +159,7 @@ pub(super) fn status(status: &Value) -> String {
 }
 
 pub(super) fn links(links: &Value) -> String {
-    let rows: Vec<Vec<String>> = links
-        .as_array()
-        .into_iter()
-        .flatten()
+    let rows: Vec<Vec<String>> = entries(links)
         .map(|link| {
             let mut row: Vec<String> = ["id", "class", "far_node", "endpoint", "far_address", "health"]
                 .map(|f| cell(&link[f]))
@@ -180,10 +182,7 @@ pub(super) fn rules(rules: &Value) -> String {
 }
 
 pub(super) fn matrix(matrix: &Value) -> String {
-    let rows: Vec<Vec<String>> = matrix["cells"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let rows: Vec<Vec<String>> = entries(&matrix["cells"])
         .map(|pair| {
             vec![
                 cell(&pair["source"]),
@@ -199,10 +198,7 @@ pub(super) fn matrix(matrix: &Value) -> String {
 pub(super) fn topology(topology: &Value) -> String {
     let settled = if topology["settled"] == true { "settled" } else { "unsettled" };
     let mut text = format!("pattern {}, {settled}\n", cell(&topology["pattern"]));
-    let demands: Vec<Vec<String>> = topology["demands"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let demands: Vec<Vec<String>> = entries(&topology["demands"])
         .map(|demand| {
             vec![
                 cell(&demand["source"]),
@@ -222,10 +218,7 @@ pub(super) fn topology(topology: &Value) -> String {
 pub(super) use super::booking::calendar;
 
 pub(super) fn reservations(view: &Value) -> String {
-    let backends: Vec<Vec<String>> = view["backends"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let backends: Vec<Vec<String>> = entries(&view["backends"])
         .map(|backend| {
             let state = if backend["up"] == true { "up" } else { "down" };
             vec![cell(&backend["network"]), state.to_owned(), cell(&backend["reason"])]
@@ -249,7 +242,7 @@ pub(super) fn reservations(view: &Value) -> String {
         ]
     };
     for field in ["circuits", "history"] {
-        let rows: Vec<Vec<String>> = view[field].as_array().into_iter().flatten().map(circuit).collect();
+        let rows: Vec<Vec<String>> = entries(&view[field]).map(circuit).collect();
         if !rows.is_empty() {
             let title = if field == "history" { "PAST CIRCUIT" } else { "CIRCUIT" };
             let header = [title, "ENDS", "NETWORK", "PHASE", "STATE", "PROVIDER ID", "LABELS", "REASON"];
@@ -260,7 +253,7 @@ pub(super) fn reservations(view: &Value) -> String {
     if !orphans.is_empty() {
         let _ = write!(text, "\n{}", table(&["ORPHAN ON", "KEY", "PROVIDER ID", "REASON"], &orphans));
     }
-    let notes = view["notes"].as_array().into_iter().flatten().map(cell);
+    let notes = entries(&view["notes"]).map(cell);
     for note in notes {
         let _ = write!(text, "\nnote: {note}");
     }

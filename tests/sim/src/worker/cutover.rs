@@ -81,27 +81,23 @@ impl Worker {
         let Some(cutover) = self.cutovers.get_mut(&id) else {
             return self.drops.count(DropReason::HoldOverflow, frame.weight.frames);
         };
-        match cutover.switch.admit(&frame.octets, meta, now) {
+        let mut admission = cutover.switch.admit(&frame.octets, meta, now);
+        if admission == Admission::Full {
+            // Links here take everything: what is held can be let go, and then there is room.
+            self.let_go(id, now, out);
+            let Some(cutover) = self.cutovers.get_mut(&id) else { return };
+            admission = cutover.switch.admit(&frame.octets, meta, now);
+        }
+        let Some(cutover) = self.cutovers.get_mut(&id) else { return };
+        match admission {
             Admission::Held => {}
             Admission::Pass(path) => {
                 let link = cutover.link_of(path);
                 self.send(link, frame, out);
             }
-            // Links here take everything: what is held can be let go, and then there is room.
             Admission::Full => {
-                self.let_go(id, now, out);
-                let Some(cutover) = self.cutovers.get_mut(&id) else { return };
-                match cutover.switch.admit(&frame.octets, meta, now) {
-                    Admission::Held => {}
-                    Admission::Pass(path) => {
-                        let link = cutover.link_of(path);
-                        self.send(link, frame, out);
-                    }
-                    Admission::Full => {
-                        cutover.switch.count_dropped(frame.weight.frames);
-                        self.drops.count(DropReason::HoldOverflow, frame.weight.frames);
-                    }
-                }
+                cutover.switch.count_dropped(frame.weight.frames);
+                self.drops.count(DropReason::HoldOverflow, frame.weight.frames);
             }
         }
     }

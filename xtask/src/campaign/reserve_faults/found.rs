@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::case::{Case, Moment, Plan};
+use crate::bench::spread::Spread;
 use crate::campaign::check::Check;
 use crate::campaign::reservation::{Findings, Tally, listed, longest_gap_ms, spread};
 
@@ -145,12 +146,6 @@ fn late(latencies: &[u32]) -> Option<u64> {
     Some(u64::from(*latencies.select_nth_unstable(place).1))
 }
 
-fn median(values: &[u64]) -> Option<u64> {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied()
-}
-
 /// All runs.
 #[derive(Debug, Serialize)]
 pub(super) struct Found {
@@ -203,6 +198,8 @@ impl Found {
     /// far it moved, in thousandths. Of all runs together it would be what the machine did in the worst few of them.
     fn p99(&self, case: Case) -> Option<(u64, u64, i64)> {
         let compared = self.compared.get(&case)?;
+        let median =
+            |values: &[u64]| Some(Spread::of(values.iter().map(|us| *us as f64))?.median.round() as u64);
         let (with, without) = (median(&compared.with)?, median(&compared.without)?);
         let moved = (i64::try_from(with).ok()? - i64::try_from(without).ok()?) * 1000;
         Some((with, without, moved / i64::try_from(without).ok()?.max(1)))
