@@ -53,6 +53,14 @@ pub(crate) struct Checks {
     pub(crate) longest_gap: Duration,
 }
 
+#[cfg(test)]
+impl Checks {
+    /// As if it had been asked for.
+    pub(crate) fn note_submitted(&mut self, key: RequestKey) {
+        self.submitted.insert(key);
+    }
+}
+
 impl World {
     /// All that must hold at every step; asked when something has changed that they are about.
     pub(crate) fn check(&mut self) {

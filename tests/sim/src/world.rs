@@ -257,22 +257,20 @@ impl World {
 
     /// Runs to the end, or to the first invariant that is broken.
     pub(crate) fn run(&mut self) -> Result<(), Broken> {
-        while let Some((at, event)) = self.queue.pop() {
-            if at > self.scenario.end_at {
-                break;
-            }
-            self.now = at;
-            self.handle(event);
-            self.check();
-            if let Some(broken) = self.broken.take() {
-                return Err(broken);
-            }
-            if self.is_over() {
-                break;
-            }
-        }
+        while self.step()? && !self.is_over() {}
         self.check_end();
         self.broken.take().map_or(Ok(()), Err)
+    }
+
+    /// The next thing happens; false if it would be after the end.
+    pub(crate) fn step(&mut self) -> Result<bool, Broken> {
+        let Some((at, event)) = self.queue.pop().filter(|(at, _)| *at <= self.scenario.end_at) else {
+            return Ok(false);
+        };
+        self.now = at;
+        self.handle(event);
+        self.check();
+        self.broken.take().map_or(Ok(true), Err)
     }
 
     /// An invariant is broken; the first one counts.
