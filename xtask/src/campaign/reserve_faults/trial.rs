@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 
 use super::case::{Case, Moment, Plan};
 use super::found::{Run, Span};
@@ -34,6 +35,8 @@ pub(super) struct Trial<'s, 'a> {
 struct Look {
     reservations: Reservations,
     circuits: Vec<Circuit>,
+    /// The lead's daemon's status. Asked for in each look, so that runs with a fault and without ask alike.
+    status: Value,
 }
 
 impl<'s, 'a> Trial<'s, 'a> {
@@ -85,14 +88,14 @@ impl<'s, 'a> Trial<'s, 'a> {
         if run.carrying_ms.is_some() {
             std::thread::sleep(CARRY);
         }
-        pass(begun, at_least.demand_ms)?;
+        self.pass(run, begun, at_least.demand_ms)?;
         if plan.moment == Moment::GivingBack {
             self.arm(&plan)?;
         }
         run.span.demand_ms = millis(begun);
         self.pair.set_size(Size::Small);
         self.await_release(run)?;
-        pass(begun, at_least.whole_ms)?;
+        self.pass(run, begun, at_least.whole_ms)?;
         run.span.whole_ms = millis(begun);
         run.injected = self.injections(plan.case)?.saturating_sub(before);
         Ok(())
@@ -117,14 +120,7 @@ impl<'s, 'a> Trial<'s, 'a> {
 
     /// How often the wrapper has injected a fault so far, by its own count.
     fn injections(&self, case: Case) -> anyhow::Result<u64> {
-        if !case.is_injected() {
-            return Ok(0);
-        }
-        let status = self.scene.api(LEAD).ask("status")?;
-        let (counters, name) = (status["counters"].as_object(), format!(".fault_{case}"));
-        let counters = counters.context("the daemon tells its counters")?;
-        let of = counters.iter().find(|(counter, _)| counter.ends_with(&name));
-        of.and_then(|(_, count)| count.as_u64()).with_context(|| format!("the daemon does not count {name}"))
+        injections(&self.scene.api(LEAD).ask("status")?, case)
     }
 
     /// Looks until the fault has hit and the pair is on a circuit that the provider has, or the time is up.
@@ -148,7 +144,7 @@ impl<'s, 'a> Trial<'s, 'a> {
             let is_another = first.is_some_and(|first| first != carrying);
             let is_hit = plan.moment != Moment::Obtaining
                 || !plan.case.is_injected()
-                || self.injections(plan.case)? > before;
+                || injections(&look.status, plan.case)? > before;
             if is_hit && (is_another || !plan.ends_circuit) {
                 run.carrying_ms = Some(millis(begun));
                 return Ok(());
@@ -183,6 +179,15 @@ impl<'s, 'a> Trial<'s, 'a> {
         Ok(())
     }
 
+    /// Waits until a run has lasted so long. It looks all the time, as a run that waits for something does: else the
+    /// looks themselves would tell the two apart.
+    fn pass(&mut self, run: &mut Run, begun: Instant, until_ms: u64) -> anyhow::Result<()> {
+        while millis(begun) < until_ms {
+            self.look(run)?;
+        }
+        Ok(())
+    }
+
     /// One look at both, if both answer.
     fn look(&mut self, run: &mut Run) -> anyhow::Result<Option<Look>> {
         interrupt::check()?;
@@ -190,8 +195,9 @@ impl<'s, 'a> Trial<'s, 'a> {
         self.scene.check()?;
         let Ok(reservations) = self.scene.reservations() else { return Ok(None) };
         let Ok(circuits) = self.scene.provider().circuits() else { return Ok(None) };
+        let Ok(status) = self.scene.api(LEAD).ask("status") else { return Ok(None) };
         run.doubled = run.doubled.max(doubled(&circuits));
-        Ok(Some(Look { reservations, circuits }))
+        Ok(Some(Look { reservations, circuits, status }))
     }
 
     /// Counts the run's frames.
@@ -219,13 +225,15 @@ impl Look {
     }
 }
 
-/// Waits until a run has lasted so long.
-fn pass(begun: Instant, until_ms: u64) -> anyhow::Result<()> {
-    while millis(begun) < until_ms {
-        interrupt::check()?;
-        std::thread::sleep(LOOK_EVERY);
+/// How often the wrapper has injected a fault, as a status tells.
+fn injections(status: &Value, case: Case) -> anyhow::Result<u64> {
+    if !case.is_injected() {
+        return Ok(0);
     }
-    Ok(())
+    let (counters, name) = (status["counters"].as_object(), format!(".fault_{case}"));
+    let counters = counters.context("the daemon tells its counters")?;
+    let of = counters.iter().find(|(counter, _)| counter.ends_with(&name));
+    of.and_then(|(_, count)| count.as_u64()).with_context(|| format!("the daemon does not count {name}"))
 }
 
 fn describe(held: &Held) -> String {
