@@ -4,8 +4,10 @@
 //! on a circuit is so much faster than the rest on the star that it would prune all others out of sight.
 //! The watermarks decide instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Range;
 
 use vreserve_sdk::model::{BitsPerSecond, MacAddr, Snapshot, link_key};
 
@@ -31,20 +33,44 @@ pub(crate) struct Talk {
 }
 
 /// What flows between two nodes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Flow {
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Flow<'a> {
     from_a: u64,
     from_z: u64,
-    /// The guests that talk, one way or both.
-    pub talks: BTreeMap<GuestPair, Talk>,
+    /// The guests that talk, one way or both, in order.
+    talks: &'a [(GuestPair, Talk)],
 }
 
-/// Demand between nodes, and what could not be placed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Demands {
-    flows: BTreeMap<NodePair, Flow>,
+/// Demand between nodes, and what could not be placed. A million pairs of guests are looked at in every interval, so
+/// they are sorted, and nodes go by their number.
+#[derive(Clone, Debug)]
+pub(crate) struct Demands<'a> {
+    /// The nodes in order.
+    names: &'a [&'a str],
+    /// By ends.
+    flows: Vec<Sum>,
+    talks: Vec<(GuestPair, Talk)>,
     unknown: usize,
     local: usize,
+}
+
+/// What all guests of two nodes send.
+#[derive(Clone, Debug)]
+struct Sum {
+    ends: [usize; 2],
+    from_a: u64,
+    from_z: u64,
+    /// Where their talks are.
+    talks: Range<usize>,
+}
+
+/// What one guest sends another.
+struct Sent {
+    ends: [usize; 2],
+    guests: GuestPair,
+    is_from_a: bool,
+    rate: u64,
+    frames: f64,
 }
 
 impl NodePair {
@@ -68,7 +94,7 @@ impl Talk {
     }
 }
 
-impl Flow {
+impl<'a> Flow<'a> {
     /// The larger direction: a circuit carries both.
     pub(crate) fn rate(&self) -> BitsPerSecond {
         BitsPerSecond(self.from_a.max(self.from_z))
@@ -76,7 +102,12 @@ impl Flow {
 
     /// How many guest pairs wait for each other.
     pub(crate) fn latency_pairs(&self, latency: &Latency) -> usize {
-        self.talks.values().filter(|talk| talk.is_latency_bound(latency)).count()
+        self.talks.iter().filter(|(_, talk)| talk.is_latency_bound(latency)).count()
+    }
+
+    /// The guests that talk, one way or both, in order.
+    pub(crate) fn guests(&self) -> impl ExactSizeIterator<Item = GuestPair> + use<'a> {
+        self.talks.iter().map(|(guests, _)| *guests)
     }
 
     /// What a circuit is worth beside what it carries.
@@ -87,58 +118,102 @@ impl Flow {
     }
 }
 
-impl Demands {
+impl<'a> Demands<'a> {
     /// Sums the snapshot's demands over the nodes that `placed` says the guests are behind.
-    pub(crate) fn new(snapshot: &Snapshot, placed: &Placement<'_>) -> Self {
-        let mut demands = Demands::default();
+    pub(crate) fn new(snapshot: &Snapshot, placed: &'a Placement<'a>) -> Self {
+        let names = &placed.names;
+        let mut demands = Demands { names, flows: Vec::new(), talks: Vec::new(), unknown: 0, local: 0 };
+        let mut all = Vec::with_capacity(snapshot.topology.demands.len());
         for demand in snapshot.topology.demands.iter().filter(|demand| demand.rate.0 > 0) {
             let (source, destination) = (demand.source, demand.destination);
-            let (Some(from), Some(to)) = (placed.node(source), placed.node(destination)) else {
+            let (Some(from), Some(to)) = (placed.number(source), placed.number(destination)) else {
                 demands.unknown += 1;
                 continue;
             };
-            let Some(pair) = NodePair::new(from, to) else {
+            if from == to {
                 demands.local += 1;
                 continue;
+            }
+            // Numbers are in the order of names.
+            let is_from_a = from < to;
+            let (ends, guests) = if is_from_a {
+                ([from, to], (source, destination))
+            } else {
+                ([to, from], (destination, source))
             };
-            let is_from_a = pair.a == from;
-            let flow = demands.flows.entry(pair).or_default();
-            let sum = if is_from_a { &mut flow.from_a } else { &mut flow.from_z };
-            *sum = sum.saturating_add(demand.rate.0);
-            let guests = if is_from_a { (source, destination) } else { (destination, source) };
-            let talk = flow.talks.entry(guests).or_default();
-            talk.bits += demand.rate.0 as f64;
-            talk.frames += if demand.frames_per_second.is_finite() { demand.frames_per_second } else { 0.0 };
+            let frames = demand.frames_per_second;
+            let frames = if frames.is_finite() { frames } else { 0.0 };
+            all.push(Sent { ends, guests, is_from_a, rate: demand.rate.0, frames });
+        }
+        all.sort_unstable_by_key(|sent| (sent.ends, sent.guests, sent.is_from_a));
+        demands.talks.reserve(all.len());
+        for of_pair in all.chunk_by(|one, other| one.ends == other.ends) {
+            demands.add(of_pair);
         }
         demands
     }
 
+    /// All that guests of two nodes send, by guests.
+    fn add(&mut self, all: &[Sent]) {
+        let first = self.talks.len();
+        let (mut from_a, mut from_z) = (0_u64, 0_u64);
+        for of_guests in all.chunk_by(|one, other| one.guests == other.guests) {
+            let mut talk = Talk::default();
+            for sent in of_guests {
+                let sum = if sent.is_from_a { &mut from_a } else { &mut from_z };
+                *sum = sum.saturating_add(sent.rate);
+                talk.bits += sent.rate as f64;
+                talk.frames += sent.frames;
+            }
+            self.talks.push((of_guests[0].guests, talk));
+        }
+        self.flows.push(Sum { ends: all[0].ends, from_a, from_z, talks: first..self.talks.len() });
+    }
+
+    fn flow_of(&self, sum: &Sum) -> Flow<'_> {
+        Flow { from_a: sum.from_a, from_z: sum.from_z, talks: &self.talks[sum.talks.clone()] }
+    }
+
     /// The demand of a pair; zero if none was seen.
     pub(crate) fn rate(&self, pair: &NodePair) -> BitsPerSecond {
-        self.flows.get(pair).map_or(BitsPerSecond(0), Flow::rate)
+        self.flow(pair).map_or(BitsPerSecond(0), |flow| flow.rate())
     }
 
     /// What a circuit is worth to a pair: its demand, and what it is spared if that is an objective. Watermarks and
     /// choices go by it.
     pub(crate) fn worth(&self, pair: &NodePair, config: &Config) -> BitsPerSecond {
-        self.flows.get(pair).map_or(BitsPerSecond(0), |flow| worth(flow, config))
+        self.flow(pair).map_or(BitsPerSecond(0), |flow| worth(&flow, config))
     }
 
     /// What flows between a pair's guests.
-    pub(crate) fn flow(&self, pair: &NodePair) -> Option<&Flow> {
-        self.flows.get(pair)
+    pub(crate) fn flow(&self, pair: &NodePair) -> Option<Flow<'_>> {
+        let number = |name: &str| self.names.binary_search(&name).ok();
+        let ends = [number(&pair.a)?, number(&pair.z)?];
+        let at = self.flows.binary_search_by_key(&ends, |sum| sum.ends).ok()?;
+        Some(self.flow_of(&self.flows[at]))
     }
 
     /// All pairs with demand, by name.
-    pub(crate) fn flows(&self) -> impl Iterator<Item = (&NodePair, &Flow)> {
-        self.flows.iter()
+    pub(crate) fn flows(&self) -> impl Iterator<Item = ([&'a str; 2], Flow<'_>)> {
+        self.flows.iter().map(|sum| (sum.ends.map(|end| self.names[end]), self.flow_of(sum)))
     }
 
-    /// All pairs with demand and their worth, largest first; equals by name.
-    pub(crate) fn ranked(&self, config: &Config) -> Vec<(&NodePair, BitsPerSecond)> {
-        let mut ranked: Vec<_> = self.flows.iter().map(|(pair, flow)| (pair, worth(flow, config))).collect();
-        ranked.sort_by_key(|(_, worth)| std::cmp::Reverse(*worth));
-        ranked
+    /// The pairs whose worth reaches the high watermark, largest first, equals by name: `most` of them, and how many
+    /// more there are.
+    pub(crate) fn highest(&self, config: &Config, most: usize) -> (Vec<(NodePair, BitsPerSecond)>, usize) {
+        let worths = self.flows.iter().map(|sum| (Reverse(worth(&self.flow_of(sum), config)), sum.ends));
+        let mut high: Vec<_> = worths.filter(|(worth, _)| worth.0 >= config.min_rate).collect();
+        let more = high.len().saturating_sub(most);
+        if more > 0 {
+            high.select_nth_unstable(most);
+            high.truncate(most);
+        }
+        high.sort_unstable();
+        let named = |(worth, ends): (Reverse<BitsPerSecond>, [usize; 2])| {
+            let [a, z] = ends.map(|end| self.names[end].to_owned());
+            (NodePair { a, z }, worth.0)
+        };
+        (high.into_iter().map(named).collect(), more)
     }
 
     /// What was left out, one line each.
@@ -150,27 +225,38 @@ impl Demands {
     }
 }
 
-fn worth(flow: &Flow, config: &Config) -> BitsPerSecond {
+fn worth(flow: &Flow<'_>, config: &Config) -> BitsPerSecond {
     BitsPerSecond(flow.rate().0.saturating_add(flow.bonus(config).0))
 }
 
 /// Which node each guest is behind.
 #[derive(Debug)]
 pub(crate) struct Placement<'a> {
-    nodes: BTreeMap<MacAddr, &'a str>,
+    /// The nodes in order; guests are behind them by number.
+    names: Vec<&'a str>,
+    nodes: HashMap<MacAddr, usize>,
 }
 
 impl<'a> Placement<'a> {
     /// The snapshot's guests behind the snapshot's nodes.
     pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
         let names: BTreeSet<&str> = snapshot.nodes.iter().map(|node| node.name.as_str()).collect();
-        let known = snapshot.guests.iter().filter(|guest| names.contains(guest.node.as_str()));
-        Placement { nodes: known.map(|guest| (guest.mac, guest.node.as_str())).collect() }
+        let names: Vec<&str> = names.into_iter().collect();
+        let known = snapshot
+            .guests
+            .iter()
+            .filter_map(|guest| Some((guest.mac, names.binary_search(&guest.node.as_str()).ok()?)));
+        let nodes = known.collect();
+        Placement { names, nodes }
+    }
+
+    fn number(&self, guest: MacAddr) -> Option<usize> {
+        self.nodes.get(&guest).copied()
     }
 
     /// The node that `guest` is behind.
     pub(crate) fn node(&self, guest: MacAddr) -> Option<&'a str> {
-        self.nodes.get(&guest).copied()
+        self.number(guest).map(|number| self.names[number])
     }
 
     /// True if the guests are behind the ends of `pair`, in order.

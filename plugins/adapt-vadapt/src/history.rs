@@ -18,7 +18,7 @@ use crate::demand::NodePair;
 const ENOUGH: usize = 3;
 /// So many of the last ones count.
 const KEPT: usize = 8;
-/// Pairs that are remembered; past it those that ended first are forgotten.
+/// Pairs that are remembered, the largest of those that begin at a time; past it those that ended first are forgotten.
 const MAX_PAIRS: usize = 4096;
 
 /// The spells of all pairs.
@@ -39,27 +39,28 @@ struct Spells {
 }
 
 impl History {
-    /// Takes the worth of every pair that has any now; `is_known` is false for those about which silence says
-    /// nothing.
+    /// Takes the pairs whose worth is over the high watermark now, largest first, of which as many are remembered as
+    /// there is room for, and the worth of any pair; `is_known` is false for those about which silence says nothing.
     pub(crate) fn see<'a>(
         &mut self,
-        worths: impl Iterator<Item = (&'a NodePair, u64)>,
+        high: impl Iterator<Item = &'a NodePair>,
+        worth: impl Fn(&NodePair) -> u64,
         is_known: impl Fn(&NodePair) -> bool,
         config: &Config,
         now: Timestamp,
     ) {
-        let mut over_low = std::collections::BTreeSet::new();
-        for (pair, worth) in worths {
-            if worth >= config.min_rate.0 {
-                let spells = self.pairs.entry(pair.clone()).or_default();
-                spells.since.get_or_insert(now);
-            }
-            if worth >= config.low().0 {
-                over_low.insert(pair);
+        let running = self.pairs.values().filter(|spells| spells.since.is_some()).count();
+        let is_running =
+            |pairs: &BTreeMap<_, Spells>, pair| pairs.get(pair).is_some_and(|s| s.since.is_some());
+        let mut room = MAX_PAIRS.saturating_sub(running);
+        for pair in high.take(MAX_PAIRS) {
+            if room > 0 && !is_running(&self.pairs, pair) {
+                self.pairs.entry(pair.clone()).or_default().since = Some(now);
+                room -= 1;
             }
         }
         for (pair, spells) in self.pairs.iter_mut().filter(|(_, spells)| spells.since.is_some()) {
-            spells.low.watch(!over_low.contains(pair) && is_known(pair), now);
+            spells.low.watch(worth(pair) < config.low().0 && is_known(pair), now);
             if spells.low.has_run(config.release_after, now) {
                 spells.end(now);
             }
@@ -131,8 +132,8 @@ mod tests {
             now = Timestamp::from_millis(millis);
             let second = millis / 1000;
             let is_on = spells.iter().any(|(start, end)| (*start..*end).contains(&second));
-            let worths = is_on.then_some((&pair, 50_000_000)).into_iter();
-            history.see(worths, |_| true, &config, now);
+            let worth = |_: &NodePair| if is_on { 50_000_000 } else { 0 };
+            history.see(is_on.then_some(&pair).into_iter(), worth, |_| true, &config, now);
         }
         (history, pair, now)
     }
@@ -167,5 +168,26 @@ mod tests {
         let (history, pair, now) = after(&[(0, 10), (12, 20)], 19);
         assert_eq!(history.past(&pair).count(), 0);
         assert_eq!(history.age(&pair, now), Some(Duration::from_secs(19)));
+    }
+
+    #[test]
+    fn no_number_of_pairs_outgrows_what_is_remembered() {
+        let pairs: Vec<_> =
+            (0..3 * MAX_PAIRS).filter_map(|n| NodePair::new("a", &format!("z{n:05}"))).collect();
+        let (mut history, config) = (History::default(), Config::default());
+        for (step, first) in [0, MAX_PAIRS, 2 * MAX_PAIRS, 0].into_iter().enumerate() {
+            // Others are the largest in every step; those before keep some of theirs.
+            let high = pairs[first..].iter().chain(&pairs[..first]);
+            history.see(
+                high,
+                |_| config.min_rate.0,
+                |_| true,
+                &config,
+                Timestamp::from_millis(step as u64 * 500),
+            );
+            assert_eq!(history.pairs.len(), MAX_PAIRS);
+        }
+        assert_eq!(history.age(&pairs[0], Timestamp::from_millis(1500)), Some(Duration::from_millis(1500)));
+        assert_eq!(history.age(&pairs[MAX_PAIRS], Timestamp::from_millis(1500)), None);
     }
 }

@@ -28,6 +28,9 @@ use relaying::Relayed;
 /// How long the reason of a release is told: a snapshot's answer is replaced before anybody can read it.
 const TELL_RELEASE_FOR: Duration = Duration::from_secs(60);
 
+/// Pairs that are looked at: the largest of those that would deserve a circuit.
+const LOOKED_AT: usize = 8192;
+
 /// Plans, one snapshot at a time.
 pub struct Planner {
     config: Config,
@@ -79,9 +82,9 @@ impl Planner {
         let silent: BTreeSet<&str> = snapshot.topology.silent_nodes.iter().map(String::as_str).collect();
         let is_known =
             |pair: &NodePair| !silent.contains(pair.a.as_str()) && !silent.contains(pair.z.as_str());
-        let ranked = demands.ranked(&self.config);
-        let worths = ranked.iter().map(|(pair, worth)| (*pair, worth.0));
-        self.history.see(worths, is_known, &self.config, snapshot.now);
+        let (high, more) = demands.highest(&self.config, LOOKED_AT);
+        let worth_of = |pair: &NodePair| demands.worth(pair, &self.config).0;
+        self.history.see(high.iter().map(|(pair, _)| pair), worth_of, is_known, &self.config, snapshot.now);
         self.pace.forget(&self.config, snapshot.now);
         let mut step = Step {
             config: &self.config,
@@ -95,14 +98,14 @@ impl Planner {
             relayed: &mut self.relayed,
             released: &mut self.released,
             left_out: BTreeMap::new(),
-            unnoted: 0,
+            unnoted: more,
             changes: Changes::default(),
         };
         step.forget_releases();
         step.see(&placed);
         step.release();
         step.keep_to_budget();
-        let choice = step.choose(&ranked);
+        let choice = step.choose(&high);
         step.size();
         step.relay(&choice, &placed);
         step.remember_guests(&placed);
@@ -127,7 +130,7 @@ struct Step<'a> {
     config: &'a Config,
     snapshot: &'a Snapshot,
     candidates: Candidates<'a>,
-    demands: &'a Demands,
+    demands: &'a Demands<'a>,
     silent: BTreeSet<&'a str>,
     history: &'a History,
     pace: &'a mut Pace,
@@ -230,8 +233,8 @@ impl Step<'_> {
 
     fn remember_guests(&mut self, placed: &Placement<'_>) {
         for (pair, chosen) in &mut self.chosen {
-            let talking = self.demands.flow(pair).into_iter().flat_map(|flow| flow.talks.keys());
-            chosen.guests.extend(talking.filter(|guests| placed.spans(pair, **guests)));
+            let talking = self.demands.flow(pair).into_iter().flat_map(|flow| flow.guests());
+            chosen.guests.extend(talking.filter(|guests| placed.spans(pair, *guests)));
         }
     }
 }

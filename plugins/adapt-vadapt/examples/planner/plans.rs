@@ -89,7 +89,7 @@ fn crowd() -> Snapshot {
             max_rate: Some(BitsPerSecond(15_000_000_000)),
         }],
         circuits: Vec::new(),
-        max_hops: 1,
+        max_hops: 2,
         question: None,
     }
 }

@@ -64,8 +64,8 @@ impl<'a> Numbers<'a> {
 
 impl Step<'_> {
     /// Chooses, and does what that asks for.
-    pub(super) fn choose(&mut self, ranked: &[(&NodePair, BitsPerSecond)]) -> Choice {
-        let challengers = self.challengers(ranked);
+    pub(super) fn choose(&mut self, high: &[(NodePair, BitsPerSecond)]) -> Choice {
+        let challengers = self.challengers(high);
         let mut choice = self.problem(&challengers);
         let effort = Effort { routing: self.config.routing, steps: self.config.refine_steps };
         choice.best = choose(&choice.problem, effort);
@@ -77,26 +77,23 @@ impl Step<'_> {
 
     /// Pairs that have no circuit and would deserve one, largest worth first, with the networks on which it pays;
     /// none where only two circuits in a row would do.
-    fn challengers(&mut self, ranked: &[(&NodePair, BitsPerSecond)]) -> Vec<(NodePair, Vec<BackendView>)> {
+    fn challengers(&mut self, high: &[(NodePair, BitsPerSecond)]) -> Vec<(NodePair, Vec<BackendView>)> {
         let (least, most) = CANDIDATES;
         let room = (self.config.max_links.saturating_mul(PER_LINK)).clamp(least, most);
         let mut challengers = Vec::new();
-        for (pair, worth) in ranked {
-            if *worth < self.config.min_rate {
-                break;
-            }
-            if self.chosen.contains_key(*pair) {
+        for (pair, _) in high {
+            if self.chosen.contains_key(pair) {
                 continue;
             }
             let lasting = self.history.expected(pair, self.config, self.snapshot.now);
             match self.candidates.networks(pair, self.config, lasting) {
                 Ok(networks) if challengers.len() < room => {
-                    challengers.push(((*pair).clone(), networks.into_iter().cloned().collect()));
+                    challengers.push((pair.clone(), networks.into_iter().cloned().collect()));
                 }
                 Ok(_) => self.unnoted += 1,
                 Err(why) => {
                     if self.may_relay() && challengers.len() < room {
-                        challengers.push(((*pair).clone(), Vec::new()));
+                        challengers.push((pair.clone(), Vec::new()));
                     }
                     let rate = self.demands.rate(pair);
                     self.note_left_out(pair, format!("{rate}, but {why}"));
@@ -199,11 +196,12 @@ impl Step<'_> {
 
     /// What the star links of the problem's nodes carry of pairs that are not in it.
     fn others(&self, pairs: &[NodePair], nodes: &Numbers<'_>) -> Vec<f64> {
-        let inside: BTreeSet<&NodePair> = pairs.iter().collect();
+        let inside: BTreeSet<[&str; 2]> =
+            pairs.iter().map(|pair| [pair.a.as_str(), pair.z.as_str()]).collect();
         let mut load = vec![0.0; nodes.names.len()];
-        for (pair, flow) in self.demands.flows().filter(|(pair, _)| !inside.contains(pair)) {
-            for end in [&pair.a, &pair.z] {
-                if let Some(node) = nodes.of.get(end.as_str()) {
+        for (ends, flow) in self.demands.flows().filter(|(ends, _)| !inside.contains(ends)) {
+            for end in ends {
+                if let Some(node) = nodes.of.get(end) {
                     load[*node] += flow.rate().0 as f64;
                 }
             }

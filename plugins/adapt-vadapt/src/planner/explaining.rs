@@ -33,7 +33,7 @@ impl Step<'_> {
         Some(Explanation {
             pair: PairQuestion { a: pair.a.clone(), z: pair.z.clone() },
             demand: self.demands.rate(pair),
-            bulk_pairs: flow.map_or(0, |flow| flow.talks.len()) - latency_pairs,
+            bulk_pairs: flow.map_or(0, |flow| flow.guests().len()) - latency_pairs,
             latency_pairs,
             lasts_ms: age.map(millis),
             expected_ms: age.map(|_| millis(self.history.expected(pair, self.config, now))),

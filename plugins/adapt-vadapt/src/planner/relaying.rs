@@ -42,8 +42,8 @@ impl Step<'_> {
         }
         for (pair, way) in &mut relayed {
             way.guests.retain(|guests| placed.spans(pair, *guests));
-            let talking = self.demands.flow(pair).into_iter().flat_map(|flow| flow.talks.keys());
-            way.guests.extend(talking.filter(|guests| placed.spans(pair, **guests)));
+            let talking = self.demands.flow(pair).into_iter().flat_map(|flow| flow.guests());
+            way.guests.extend(talking.filter(|guests| placed.spans(pair, *guests)));
             self.left_out.remove(pair);
         }
         *self.relayed = relayed;

@@ -137,6 +137,16 @@ fn check(snapshot: &Snapshot, wanted: &Wanted, limit: usize) {
 }
 
 #[test]
+fn the_highest_pairs_come_by_worth_then_by_name_and_the_rest_is_counted() {
+    let snapshot = snapshot(0, &[(0, 1, 20), (3, 2, 30), (1, 2, 20), (0, 3, 9), (4, 0, 40)]);
+    let placed = Placement::new(&snapshot);
+    let (high, more) = Demands::new(&snapshot, &placed).highest(&config(1), 3);
+    let names: Vec<_> = high.iter().map(|(pair, _)| pair.to_string()).collect();
+    assert_eq!(names, ["n0-n4", "n2-n3", "n0-n1"]);
+    assert_eq!(more, 1, "one of the two with 20; 9 is under the watermark");
+}
+
+#[test]
 fn the_largest_demands_get_the_circuits_whatever_their_direction_and_sum() {
     type Case<'a> = (&'a str, &'a [(u8, u8, u64)], &'a [&'a str]);
     let cases: [Case<'_>; 6] = [

@@ -140,7 +140,7 @@ fn snapshot(nodes: usize, guests: usize) -> Snapshot {
             max_rate: None,
         }],
         circuits: Vec::new(),
-        max_hops: 1,
+        max_hops: 2,
         question: None,
     }
 }
