@@ -61,6 +61,8 @@ pub struct Liveness {
     /// Probes sent after the newest answered one: since when, and how many.
     silence: Option<(Timestamp, usize)>,
     has_heard: bool,
+    /// When the last reply came, if it came later than a link may be silent.
+    heard_late: Option<Timestamp>,
     reported: LinkHealth,
     rtt: Option<SmoothedRtt>,
     close: Option<CloseWatch>,
@@ -101,6 +103,7 @@ impl Liveness {
             window: VecDeque::with_capacity(config.window),
             silence: None,
             has_heard: false,
+            heard_late: None,
             reported: LinkHealth::Unknown,
             rtt: None,
             close: None,
@@ -168,6 +171,7 @@ impl Liveness {
         self.window[index].is_answered = true;
         self.has_heard = true;
         let rtt = now.since(stamp);
+        self.heard_late = (rtt >= self.patience()).then_some(now);
         self.rtt = Some(self.rtt.map_or(SmoothedRtt::first(rtt), |smoothed| smoothed.next(rtt)));
         self.end_silence_before(index);
         if let Some(close) = &mut self.close {
@@ -179,10 +183,10 @@ impl Liveness {
 
     /// Whether the far node answers, as of `now`.
     pub fn health(&self, now: Timestamp) -> LinkHealth {
-        // A probe may have passed just before the link died: the last interval counts as silence too.
-        let patience = self.config.dead_after - self.config.interval;
+        // Late replies that go on coming are signs of life: guests' frames stand in a long queue.
         let is_dead = |(since, probes): (Timestamp, usize)| {
-            probes >= LEAST_SILENT_PROBES && now.since(since) >= patience
+            let since = self.heard_late.map_or(since, |heard| heard.max(since));
+            probes >= LEAST_SILENT_PROBES && now.since(since) >= self.patience()
         };
         match (self.silence.is_some_and(is_dead), self.has_heard) {
             (true, _) => LinkHealth::Down,
@@ -190,6 +194,11 @@ impl Liveness {
             (false, true) => LinkHealth::Up,
             (false, false) => LinkHealth::Unknown,
         }
+    }
+
+    /// A probe may have passed just before the link died: the last interval counts as silence too.
+    fn patience(&self) -> Duration {
+        self.config.dead_after - self.config.interval
     }
 
     /// The health if it has changed since this was last asked.
@@ -307,6 +316,13 @@ mod tests {
             let (_, changes) = changes(20_000, rtt, |t| (t / 200) % 3 == 0);
             assert_eq!(changes, [(rtt, LinkHealth::Up)], "two of three lost at {rtt} ms");
         }
+    }
+
+    #[test]
+    fn a_queue_that_stands_longer_than_a_dead_link_is_borne_keeps_a_link_up() {
+        let (_, changes) = changes(20_000, 2_500, |_| true);
+        assert_eq!(changes[1..], [(2_500, LinkHealth::Up)], "{changes:?}");
+        assert_eq!(changes[0].1, LinkHealth::Down, "nothing had come yet");
     }
 
     #[test]
