@@ -15,8 +15,9 @@
 //!
 //! The modules follow the way of a circuit: `membership` and `demand` (what is there, what is wanted),
 //! `hours` and `recurring` (what is wanted day after day), `booking`, `windows`, `budget`, `reserving`, `stepping`,
-//! `linking`, `switching`, `resizing`, then `outcome` (failure and the end). `record`, `journalling` and `restoring` carry it over a restart, `reports` compares it with
-//! what backends hold; `swap` is about a backend's successor; `view` and `calendar` show it all.
+//! `linking`, `switching`, `relaying`, `resizing`, then `outcome` (failure and the end). `record`, `journalling` and
+//! `restoring` carry it over a restart, `reports` compares it with what backends hold; `swap` is about a backend's
+//! successor; `view` and `calendar` show it all.
 
 mod action;
 mod booking;
@@ -35,6 +36,7 @@ mod membership;
 mod outcome;
 mod record;
 mod recurring;
+mod relaying;
 mod reports;
 mod reserving;
 mod resizing;
@@ -203,8 +205,9 @@ impl Lead {
             let booked = self.advance_bookings();
             let advanced = self.advance_circuits();
             let planned = self.follow_plan();
+            let relayed = self.follow_relays();
             let submitted = self.submit_wanted();
-            if !(booked || advanced || planned || submitted) {
+            if !(booked || advanced || planned || relayed || submitted) {
                 break;
             }
         }

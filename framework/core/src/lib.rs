@@ -6,7 +6,8 @@
 //! Data plane, in the order a frame meets it: [`frame`], [`forward`], `cache`, [`rules`], [`learn`],
 //! [`counters`], [`drops`]; at a planned cut-over [`switch`]; for a frame too large for its way [`too_big`]; between two nodes [`signal`], [`liveness`] and
 //! [`probe`].
-//! Control plane: [`key`], [`matrix`], [`overlay`], [`agent`], [`plan`], [`reservation`], [`lead`], [`ledger`].
+//! Control plane: [`key`], [`matrix`], [`overlay`], [`agent`], [`plan`], [`route`], [`reservation`], [`lead`],
+//! [`ledger`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -27,6 +28,7 @@ pub mod overlay;
 pub mod plan;
 pub mod probe;
 pub mod reservation;
+pub mod route;
 pub mod rules;
 pub mod signal;
 pub mod switch;

@@ -8,6 +8,7 @@ use vreserve_model::MacAddr;
 
 use crate::ids::{LinkClass, LinkId};
 use crate::key::PublicKey;
+use crate::route::Route;
 
 /// One link as one of its two nodes must set it up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +36,22 @@ pub struct PairWay {
     pub destination: MacAddr,
     /// The circuit link its frames take instead of the star.
     pub link: LinkId,
+    /// The circuit link that the node at the far end relays them to; none if the receiving guest is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onward: Option<LinkId>,
+}
+
+/// What this node does for a pair of which neither guest is here: it passes frames on from circuit to circuit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PairRelay {
+    /// The sending guest.
+    pub source: MacAddr,
+    /// The receiving guest.
+    pub destination: MacAddr,
+    /// The circuit link that its frames come from.
+    pub from: LinkId,
+    /// The circuit link that they leave on.
+    pub to: LinkId,
 }
 
 /// Where a remote guest is found from this node (the proxy's directory of the star).
@@ -55,8 +72,18 @@ pub struct NodeOverlay {
     pub links: Vec<OverlayLink>,
     /// Pairs that take a circuit.
     pub pairs: Vec<PairWay>,
+    /// Pairs that this node relays. It is told before their frames come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relays: Vec<PairRelay>,
     /// The guests of other nodes, each with the star link towards it.
     pub guests: Vec<GuestWay>,
+}
+
+impl PairWay {
+    /// The circuit links that the pair's frames take.
+    pub fn route(&self) -> Route<LinkId> {
+        Route { first: self.link, onward: self.onward }
+    }
 }
 
 impl NodeOverlay {
@@ -68,6 +95,7 @@ impl NodeOverlay {
             revision: 0,
             links: links.cloned().collect(),
             pairs: Vec::new(),
+            relays: Vec::new(),
             guests: self.guests.clone(),
         }
     }

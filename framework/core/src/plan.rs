@@ -5,10 +5,11 @@
 //! [`lead`](crate::lead)'s business. The star is not part of a layout: it is there before and after.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
-use vreserve_model::{BitsPerSecond, MacAddr, Wanted, WantedLink, link_key};
+use vreserve_model::{BitsPerSecond, MacAddr, Wanted, WantedLink, WantedRule, link_key};
+
+use crate::route::Route;
 
 /// A link beside the star by what it is, whichever circuit is under it; `a` sorts before `z`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,8 +67,26 @@ pub struct PlannedLink {
 pub struct Way {
     /// The node that the sending guest sits behind.
     pub node: String,
-    /// The link its frames take; `node` is one of its ends.
-    pub link: LinkKey,
+    /// The links its frames take; the first begins at `node`, and the second where the first ends.
+    pub route: Route<LinkKey>,
+}
+
+impl Way {
+    /// Over one link.
+    pub fn direct(node: &str, link: LinkKey) -> Self {
+        Way { node: node.into(), route: Route::direct(link) }
+    }
+
+    /// The node between that relays, if there is one.
+    pub fn relay(&self) -> Option<&str> {
+        self.route.onward.as_ref().and(self.route.first.far_end(&self.node))
+    }
+
+    /// The node that the receiving guest sits behind; none if the links do not meet.
+    pub fn egress(&self) -> Option<&str> {
+        let next = self.route.first.far_end(&self.node)?;
+        self.route.onward.as_ref().map_or(Some(next), |onward| onward.far_end(next))
+    }
 }
 
 /// The links beside the star, and the pairs that take them.
@@ -80,8 +99,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Reads a planner's wish. What makes no sense (a link of a node to itself, a rule without its link, a
-    /// second way for a pair) is left out and named in the second part.
+    /// Reads a planner's wish. What makes no sense (a link of a node to itself, a rule without its link, rules for
+    /// a pair that are not one way of at most two links) is left out and named in the second part.
     pub fn from_wanted(wanted: &Wanted) -> (Self, Vec<String>) {
         let mut layout = Layout::default();
         let mut left_out = Vec::new();
@@ -90,17 +109,24 @@ impl Layout {
                 left_out.push(reason);
             }
         }
+        let mut rules: BTreeMap<PairKey, Vec<&WantedRule>> = BTreeMap::new();
         for rule in &wanted.rules {
-            let link = LinkKey::new(&rule.node, &rule.next, &rule.network);
             let pair = PairKey { source: rule.source, destination: rule.destination };
-            if !layout.links.contains_key(&link) {
+            if layout.links.contains_key(&link_of(rule)) {
+                rules.entry(pair).or_default().push(rule);
+            } else {
                 left_out.push(format!("{}: no link to {} on {}", rule.node, rule.next, rule.network));
-                continue;
             }
-            match layout.ways.entry(pair) {
-                Entry::Vacant(entry) => drop(entry.insert(Way { node: rule.node.clone(), link })),
-                Entry::Occupied(_) => left_out
-                    .push(format!("{}: {} to {} has two ways", rule.node, rule.source, rule.destination)),
+        }
+        for (pair, rules) in rules {
+            match way_of(&rules) {
+                Some(way) => drop(layout.ways.insert(pair, way)),
+                None => left_out.push(format!(
+                    "{} to {}: {} rules that are not one way of at most two links",
+                    pair.source,
+                    pair.destination,
+                    rules.len()
+                )),
             }
         }
         (layout, left_out)
@@ -117,7 +143,7 @@ impl Layout {
 
     /// True if every pair's way runs over a link that is there.
     pub fn is_sound(&self) -> bool {
-        self.ways.values().all(|way| self.links.contains_key(&way.link))
+        self.ways.values().flat_map(|way| way.route.hops()).all(|link| self.links.contains_key(link))
     }
 
     /// Takes one step of a plan.
@@ -131,6 +157,23 @@ impl Layout {
     }
 }
 
+fn link_of(rule: &WantedRule) -> LinkKey {
+    LinkKey::new(&rule.node, &rule.next, &rule.network)
+}
+
+/// The way that the rules for a pair make up.
+fn way_of(rules: &[&WantedRule]) -> Option<Way> {
+    let (first, onward) = match rules {
+        [only] => (only, None),
+        [one, other] if one.next == other.node => (one, Some(other)),
+        [other, one] if one.next == other.node => (one, Some(other)),
+        _ => return None,
+    };
+    let is_loop = onward.is_some_and(|onward| onward.next == first.node);
+    let route = Route { first: link_of(first), onward: onward.map(|rule| link_of(rule)) };
+    (!is_loop).then(|| Way { node: first.node.clone(), route })
+}
+
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -141,7 +184,7 @@ pub enum Step {
         /// Its rate and rank.
         planned: PlannedLink,
     },
-    /// Cut a pair over to the link of `way`.
+    /// Cut a pair over to `way`.
     Move {
         /// The pair.
         pair: PairKey,

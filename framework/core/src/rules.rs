@@ -60,6 +60,9 @@ pub enum Action {
     Flood,
     /// Keep it until the cut-over of its pair ends.
     Hold(SwitchId),
+    /// Send it back where it came from, and do nothing else with it: what a relay does whose circuit onward is dead.
+    /// The node before it takes another way.
+    Return,
     /// Drop it as denied. Outweighs every other action of the same rank.
     Drop,
 }

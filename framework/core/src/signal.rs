@@ -20,6 +20,10 @@ pub use crate::frame::SIGNAL_ETHERTYPE;
 /// Source and destination of signals that end at the far node of a link; no guest may own it.
 pub const SIGNAL_STATION: MacAddr = MacAddr([0x02, 0x56, 0x52, 0x00, 0x00, 0x01]);
 
+/// Of a barrier: its pair's ingress and egress nodes share no circuit, as a node between relays the pair's frames. No
+/// link has this identity.
+pub const NO_LINK: LinkId = LinkId(0);
+
 /// The shortest signal in octets: the least Ethernet frame without its check sequence.
 pub const SIGNAL_LENGTH: usize = 60;
 
@@ -38,7 +42,8 @@ pub enum SignalKind {
     ProbeReply = 2,
     /// Follows a pair's last frame down the old path of a planned cut-over.
     Barrier = 3,
-    /// Says, over the circuit named, that the barrier has come out at the pair's egress node.
+    /// Says that the barrier has come out at the pair's egress node: over the circuit named, or as a frame of the
+    /// pair the other way round if none was.
     BarrierAck = 4,
     /// One of many that are sent at the rate to be measured; asks for a reply of the same length.
     Load = 5,
@@ -66,11 +71,13 @@ pub struct LoadMark {
 pub struct Signal {
     /// What it is for.
     pub kind: SignalKind,
-    /// The pair's source for a barrier, else [`SIGNAL_STATION`].
+    /// The pair's source for a barrier, its destination for the acknowledgement of one that names no circuit, else
+    /// [`SIGNAL_STATION`].
     pub source: MacAddr,
-    /// The pair's destination for a barrier, else [`SIGNAL_STATION`].
+    /// Likewise the pair's destination, its source, or [`SIGNAL_STATION`].
     pub destination: MacAddr,
-    /// The link it is sent over; for a barrier the circuit that the acknowledgement must take.
+    /// The link it is sent over; for a barrier the circuit that the acknowledgement must take. [`NO_LINK`] for a
+    /// barrier without one, and for its acknowledgement.
     pub link: LinkId,
     /// Random; ties an answer to its question.
     pub nonce: u64,
@@ -126,16 +133,17 @@ impl Signal {
         Signal { load, ..Signal::between_nodes(SignalKind::Load, link, nonce, stamp) }
     }
 
-    /// A barrier behind the frames from `source` to `destination`, to be acknowledged over `circuit`.
+    /// A barrier behind the frames from `source` to `destination`, to be acknowledged over `circuit`, or the way that
+    /// frames between the two guests take if there is none.
     pub fn barrier(
-        circuit: LinkId,
+        circuit: Option<LinkId>,
         source: MacAddr,
         destination: MacAddr,
         nonce: u64,
         stamp: Timestamp,
     ) -> Signal {
-        let load = LoadMark::default();
-        Signal { kind: SignalKind::Barrier, source, destination, link: circuit, nonce, stamp, load }
+        let (link, load) = (circuit.unwrap_or(NO_LINK), LoadMark::default());
+        Signal { kind: SignalKind::Barrier, source, destination, link, nonce, stamp, load }
     }
 
     /// The answer to this signal; `None` for answers themselves, which nobody answers.
@@ -149,7 +157,22 @@ impl Signal {
             SignalKind::Load => SignalKind::LoadReply,
             SignalKind::ProbeReply | SignalKind::BarrierAck | SignalKind::LoadReply => return None,
         };
-        Some(Signal { load: self.load, ..Signal::between_nodes(kind, self.link, self.nonce, self.stamp) })
+        let answer =
+            Signal { load: self.load, ..Signal::between_nodes(kind, self.link, self.nonce, self.stamp) };
+        if self.kind == SignalKind::Barrier && self.link == NO_LINK {
+            return Some(Signal { source: self.destination, destination: self.source, ..answer });
+        }
+        Some(answer)
+    }
+
+    /// The circuit that a barrier or its acknowledgement names.
+    pub fn circuit(&self) -> Option<LinkId> {
+        (self.link != NO_LINK).then_some(self.link)
+    }
+
+    /// True if it goes where frames between its two guests go, by the rules, and not to the far end of a link.
+    pub fn is_between_guests(&self) -> bool {
+        self.kind == SignalKind::Barrier || self.kind == SignalKind::BarrierAck && self.link == NO_LINK
     }
 
     /// Writes the signal at the start of `buffer`, padded with zeroes to `length` octets (at least
@@ -219,12 +242,13 @@ impl Signal {
         Signal { kind, source, destination, link, nonce, stamp, load }
     }
 
-    /// A barrier goes where its pair goes, which is never a group; everything else stays on its link.
+    /// What goes where frames between guests go never goes to a group; everything else stays on its link.
     fn has_fitting_addresses(&self) -> bool {
         let addresses = [self.source, self.destination];
-        match self.kind {
-            SignalKind::Barrier => addresses.iter().all(|mac| mac.is_station() && *mac != SIGNAL_STATION),
-            _ => addresses == [SIGNAL_STATION; 2],
+        if self.is_between_guests() {
+            addresses.iter().all(|mac| mac.is_station() && *mac != SIGNAL_STATION)
+        } else {
+            addresses == [SIGNAL_STATION; 2]
         }
     }
 
@@ -256,20 +280,22 @@ mod tests {
     const GUEST_A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
     const GUEST_B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
 
-    fn signals(link: u64, nonce: u64, stamp: u64) -> [Signal; 6] {
+    fn signals(link: u64, nonce: u64, stamp: u64) -> [Signal; 8] {
         let (link, stamp) = (LinkId(link), Timestamp(stamp));
         let probe = Signal::probe(link, nonce, stamp);
-        let barrier = Signal::barrier(link, GUEST_A, GUEST_B, nonce, stamp);
+        let barrier = Signal::barrier(Some(link), GUEST_A, GUEST_B, nonce, stamp);
+        let relayed = Signal::barrier(None, GUEST_A, GUEST_B, nonce, stamp);
         let load = Signal::load(link, nonce, 0x0102_0304, stamp);
         let reply = load.answer().unwrap();
         let reply = Signal { load: LoadMark { counted: 5, elapsed_us: 6, idle: 7, ..reply.load }, ..reply };
-        [probe, probe.answer().unwrap(), barrier, barrier.answer().unwrap(), load, reply]
+        let [ack, relayed_ack] = [barrier, relayed].map(|barrier| barrier.answer().unwrap());
+        [probe, probe.answer().unwrap(), barrier, ack, relayed, relayed_ack, load, reply]
     }
 
     #[test]
     fn the_layout_on_the_wire_is_fixed() {
         let mut frame = [0xff; SIGNAL_LENGTH];
-        let barrier = Signal::barrier(LinkId(7), GUEST_A, GUEST_B, 0x0102_0304_0506_0708, Timestamp(9));
+        let barrier = Signal::barrier(Some(LinkId(7)), GUEST_A, GUEST_B, 0x0102_0304_0506_0708, Timestamp(9));
         assert_eq!(barrier.encode(0, &mut frame), Some(60));
         let mut expected = vec![2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 0x88, 0xb5];
         expected.extend(b"VRSV\x01\x03");
@@ -300,11 +326,19 @@ mod tests {
 
     #[test]
     fn answers_are_not_answered() {
-        let [probe, reply, barrier, ack, ..] = signals(1, 2, 3);
+        let [probe, reply, barrier, ack, _, relayed, ..] = signals(1, 2, 3);
         assert_eq!((probe.kind, reply.kind), (SignalKind::Probe, SignalKind::ProbeReply));
-        assert_eq!((reply.answer(), ack.answer()), (None, None));
+        assert_eq!((reply.answer(), ack.answer(), relayed.answer()), (None, None, None));
         assert_eq!((ack.link, ack.nonce, ack.stamp), (barrier.link, barrier.nonce, barrier.stamp));
         assert_eq!(ack.destination, SIGNAL_STATION, "the acknowledgement stays on the circuit");
+    }
+
+    #[test]
+    fn a_barrier_without_a_circuit_is_answered_as_one_guest_would_answer_the_other() {
+        let [.., relayed, ack, _, _] = signals(1, 2, 3);
+        assert_eq!((relayed.link, ack.link), (NO_LINK, NO_LINK));
+        assert_eq!((ack.source, ack.destination), (GUEST_B, GUEST_A));
+        assert_eq!((ack.kind, ack.nonce, ack.stamp), (SignalKind::BarrierAck, relayed.nonce, relayed.stamp));
     }
 
     #[test]
@@ -329,7 +363,7 @@ mod tests {
     #[test]
     fn a_barrier_to_a_group_is_refused() {
         let mut frame = [0; SIGNAL_LENGTH];
-        let barrier = Signal::barrier(LinkId(1), GUEST_A, MacAddr::BROADCAST, 2, Timestamp(3));
+        let barrier = Signal::barrier(Some(LinkId(1)), GUEST_A, MacAddr::BROADCAST, 2, Timestamp(3));
         barrier.encode(0, &mut frame);
         assert!(matches!(Signal::decode(&frame), Err(BadSignal::Addresses { .. })));
     }

@@ -1,7 +1,7 @@
 //! The ordered cut-over of one (source, destination) pair from an old to a new path, at its ingress node.
 //!
 //! The pair's frames are held, a barrier goes down the old path behind the last one sent there, and when the
-//! egress node acknowledges it over the circuit, everything sent before has arrived: held frames then leave
+//! egress node acknowledges it, everything sent before has arrived: held frames then leave
 //! on the new path, in order, and later ones behind them. Nothing is lost, nothing overtakes.
 //! If no acknowledgement comes, the held frames go down the old path as if nothing had
 //! been. The egress node keeps no state: it answers each barrier once it has passed on what came before.
@@ -51,9 +51,10 @@ pub struct SwitchSpec {
     pub source: MacAddr,
     /// The receiving guest.
     pub destination: MacAddr,
-    /// The circuit between this node and the egress node, over which the acknowledgement comes. It is the
-    /// new path when a circuit is taken and the old one when it is given back.
-    pub circuit: LinkId,
+    /// The circuit between this node and the egress node, over which the acknowledgement comes: the new path when a
+    /// circuit is taken and the old one when it is given back. None if a node between relays the pair's frames;
+    /// the acknowledgement then comes the way that frames between the two guests take.
+    pub circuit: Option<LinkId>,
     /// Where frames have gone so far.
     pub old: Path,
     /// Where they are to go.
@@ -284,7 +285,7 @@ impl<M: Copy> Switch<M> {
         }
     }
 
-    /// Takes an acknowledgement that came over [`SwitchSpec::circuit`]; false, and nothing changes, unless
+    /// Takes an acknowledgement that came as [`SwitchSpec::circuit`] says; false, and nothing changes, unless
     /// it answers the barrier that is awaited.
     pub fn handle_ack(&mut self, nonce: u64, now: Timestamp) -> bool {
         let is_holding = matches!(self.phase, Phase::Holding { .. });

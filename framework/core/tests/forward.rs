@@ -344,6 +344,9 @@ impl Plain {
         if firing.contains(&Action::Drop) {
             return Fate::Dropped(DropReason::Denied);
         }
+        if firing.contains(&Action::Return) {
+            return Fate::Sent([Target::from(ingress)].into());
+        }
         let held = firing.iter().filter_map(|action| match action {
             Action::Hold(id) => Some(*id),
             _ => None,
@@ -429,6 +432,7 @@ fn any_rule(links: Vec<LinkId>) -> impl Strategy<Value = Rule> {
         interface().prop_map(Action::Deliver).boxed(),
         Just(Action::Flood).boxed(),
         (0u32..3).prop_map(|id| Action::Hold(SwitchId(id))).boxed(),
+        Just(Action::Return).boxed(),
         Just(Action::Drop).boxed(),
     ];
     if !links.is_empty() {

@@ -165,7 +165,7 @@ impl Network {
             circuit @ Path::Link(_) => (circuit, Path::Star),
         };
         let (source, destination) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
-        let spec = SwitchSpec { id: SwitchId(0), source, destination, circuit: CIRCUIT, old, new };
+        let spec = SwitchSpec { id: SwitchId(0), source, destination, circuit: Some(CIRCUIT), old, new };
         let limits = SwitchLimits {
             hold_bytes: self.scenario.hold_bytes,
             resend_after: Duration::from_millis(10),

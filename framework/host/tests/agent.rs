@@ -182,8 +182,9 @@ fn overlay(revision: u64, sources: &[MacAddr]) -> NodeOverlay {
         ],
         pairs: sources
             .iter()
-            .map(|source| PairWay { source: *source, destination: DESTINATION, link: CIRCUIT })
+            .map(|source| PairWay { source: *source, destination: DESTINATION, link: CIRCUIT, onward: None })
             .collect(),
+        relays: Vec::new(),
         guests: Vec::new(),
     }
 }
@@ -225,7 +226,7 @@ async fn says(world: &mut World, expected: impl Fn(&InForce) -> bool) {
 #[tokio::test]
 async fn a_session_begins_with_what_is_in_force_and_a_new_one_changes_nothing() {
     let mut world = World::carrying().await;
-    let on_circuit = PairWay { source: SOURCE, destination: DESTINATION, link: CIRCUIT };
+    let on_circuit = PairWay { source: SOURCE, destination: DESTINATION, link: CIRCUIT, onward: None };
     says(&mut world, |said| said.links == overlay(1, &[]).links && said.pairs == [on_circuit.clone()]).await;
     world.down.send(DownMessage::Welcome { version: 3, proxy: "hub".into() }).await.expect("it runs");
     assert_eq!(world.told().await, UpMessage::Guests(Vec::new()));
@@ -263,7 +264,7 @@ async fn a_pair_goes_back_to_the_star_through_a_cut_over() {
     world.send(overlay(2, &[])).await;
     let (rules, begin, _) = world.installed().await;
     assert_eq!(actions(&rules), [Action::Hold(begin[0].switch.id)]);
-    assert_eq!(begin[0].switch.circuit, CIRCUIT, "the barrier is answered over the circuit both ways");
+    assert_eq!(begin[0].switch.circuit, Some(CIRCUIT), "the barrier is answered over the circuit both ways");
     world.end(begin[0].switch.id, SwitchEnd::Completed);
     let (rules, _, _) = world.installed().await;
     assert!(actions(&rules).is_empty());

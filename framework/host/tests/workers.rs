@@ -24,7 +24,7 @@ use vreserve_core::liveness::LinkHealth;
 use vreserve_core::rules::{Action, IngressMatch, Rule, RuleSet, RuleSetBuilder, StarRole};
 use vreserve_core::signal::{SIGNAL_LENGTH, Signal, SignalKind};
 use vreserve_core::switch::{Path, SwitchEnd, SwitchSpec};
-use vreserve_model::{Failure, MacAddr};
+use vreserve_model::{Failure, MacAddr, Timestamp};
 use vreserve_sdk::EndpointInfo;
 
 const HERE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -110,7 +110,7 @@ async fn a_cut_over_keeps_the_order_of_every_worker_and_ends_when_all_have() {
         id: SWITCH,
         source: HERE,
         destination: THERE,
-        circuit: CIRCUIT,
+        circuit: Some(CIRCUIT),
         old: Path::Star,
         new: Path::Link(CIRCUIT),
     };
@@ -144,6 +144,44 @@ async fn a_cut_over_keeps_the_order_of_every_worker_and_ends_when_all_have() {
     assert!(outcome.held_frames > 0 && outcome.dropped == 0, "{outcome:?}");
     world.nodes[1].take("last frame", |frame| number_of(frame) == Some(199));
     assert_eq!(world.plane.workers().collect().await.unwrap().drops.iter().map(|(_, n)| n).sum::<u64>(), 0);
+}
+
+#[tokio::test]
+async fn a_barrier_without_a_circuit_is_answered_back_the_way_it_came() {
+    let mut world = world().await;
+    world.guests[0].put(0, &frame(HERE, THERE, 1));
+    next(&mut world, |event| matches!(event, Event::Guest(_))).await;
+    world.plane.workers().collect().await.unwrap();
+    let barrier = Signal::barrier(None, THERE, HERE, 7, Timestamp(1));
+    world.nodes[0].put(STAR_FAR, &encoded(&barrier));
+    let is_answer = |frame: &[u8]| signal_of(frame, SignalKind::BarrierAck).is_some();
+    let (far, answer) = world.nodes[0].take("answer", is_answer);
+    assert_eq!(far, STAR_FAR);
+    assert_eq!((&answer[..6], &answer[6..12]), (&THERE.0[..], &HERE.0[..]), "as the one guest to the other");
+}
+
+#[tokio::test]
+async fn a_cut_over_onto_a_relayed_way_ends_when_answers_for_its_guest_come_in() {
+    let mut world = world().await;
+    world.guests[0].put(0, &frame(HERE, THERE, 1));
+    next(&mut world, |event| matches!(event, Event::Guest(_))).await;
+    world.plane.workers().collect().await.unwrap();
+    let (old, new) = (Path::Star, Path::Link(CIRCUIT));
+    let switch = SwitchSpec { id: SWITCH, source: HERE, destination: THERE, circuit: None, old, new };
+    let cutover = CutoverSpec { switch, star: STAR };
+    world.plane.workers().install(&rules(2, Some(Action::Hold(SWITCH))), &[cutover], &[]);
+    for worker in 0..2 {
+        let is_barrier = |frame: &[u8]| signal_of(frame, SignalKind::Barrier).is_some();
+        let (_, barrier) = world.nodes[worker].take("barrier", is_barrier);
+        let answer = Signal::decode(&barrier).unwrap().answer().unwrap();
+        world.nodes[1 - worker].put(STAR_FAR, &encoded(&answer));
+    }
+    let ended = next(&mut world, |event| matches!(event, Event::CutoverEnded(..))).await;
+    let Event::CutoverEnded(SWITCH, outcome) = ended else { panic!("{ended:?}") };
+    assert_eq!(outcome.end, SwitchEnd::Completed);
+    world.guests[0].put(0, &frame(HERE, THERE, 2));
+    let (far, _) = world.nodes[0].take("frame", |frame| number_of(frame) == Some(2));
+    assert_eq!(far, CIRCUIT_FAR);
 }
 
 #[tokio::test]

@@ -106,7 +106,8 @@ pub struct WantedLink {
 }
 
 /// One rule that a planner wants: frames from `source` to `destination` leave `node` on the wanted link
-/// to `next`.
+/// to `next`. Two rules for a pair, of which the one begins where the other ends, are one way; the host takes it once
+/// both links carry, if [`Snapshot::max_hops`] is 2.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WantedRule {
     /// The node that holds the rule.

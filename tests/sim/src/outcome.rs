@@ -52,6 +52,8 @@ pub struct Counts {
     pub switched: u64,
     /// See `cut_overs`.
     pub aborted: u64,
+    /// Cut-overs begun onto a way over two circuits.
+    pub relayed: u64,
     /// Circuits that a node found degraded.
     pub degraded: u64,
     /// Circuits that were spoilt by a fault.
@@ -146,6 +148,7 @@ impl Counts {
             (&mut self.cut_overs, other.cut_overs),
             (&mut self.switched, other.switched),
             (&mut self.aborted, other.aborted),
+            (&mut self.relayed, other.relayed),
             (&mut self.degraded, other.degraded),
             (&mut self.spoilt, other.spoilt),
             (&mut self.orphans, other.orphans),

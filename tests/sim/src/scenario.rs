@@ -66,11 +66,16 @@ impl Scenario {
         let topology = ground.lab.clone().unwrap_or_else(|| Topology::drawn(others.max(1), &mut rng));
         // One in five runs has no faults: there nothing at all may be lost.
         let is_faulty = rng.u32(0..5) > 0;
-        let settings = Settings::draw(&topology, is_faulty, &mut rng);
+        let mut settings = Settings::draw(&topology, is_faulty, &mut rng);
+        // In one of four runs three guests talk, and there are two circuits for them: one pair is to take both.
+        let is_circle = rng.u32(0..4) == 0;
+        if is_circle {
+            settings.adapt.max_links = 2;
+        }
         let calm_at = Timestamp::from_millis(rng.u64(15_000..40_000));
         let stop_at = calm_at + RECOVERY;
         let end_at = stop_at + settings.release_bound();
-        let flows = draw_flows(&topology, calm_at, stop_at, &mut rng);
+        let flows = draw_flows(&topology, is_circle, calm_at, stop_at, &mut rng);
         let blows = if is_faulty { Blow::draw(&topology, calm_at, &mut rng) } else { Vec::new() };
         Scenario { topology, settings, flows, blows, calm_at, stop_at, end_at }
     }
@@ -81,26 +86,33 @@ impl Scenario {
     }
 }
 
-/// A few pairs of guests on different nodes, both directions, one of which may be a trickle.
+/// A few pairs of guests on different nodes, or each with each of three; both directions, one of which may be a trickle.
 fn draw_flows(
     topology: &Topology,
+    is_circle: bool,
     calm_at: Timestamp,
     stop_at: Timestamp,
     rng: &mut fastrand::Rng,
 ) -> Vec<Flow> {
     let guests: Vec<_> = topology.guests().collect();
     let most = topology.nodes.len().clamp(1, 12);
+    let count = rng.usize(1..=most.min(6));
+    let mut any = || guests[rng.usize(..guests.len())];
+    let pairs: Vec<_> = if is_circle {
+        let [one, two, three] = [any(), any(), any()];
+        vec![(one, two), (two, three), (three, one)]
+    } else {
+        (0..count).map(|_| (any(), any())).collect()
+    };
     let mut flows = Vec::new();
-    for number in 0..rng.usize(1..=most.min(6)) {
-        let (from, source) = guests[rng.usize(..guests.len())];
-        let (to, destination) = guests[rng.usize(..guests.len())];
+    for (number, ((from, source), (to, destination))) in pairs.into_iter().enumerate() {
         if from == to {
             continue;
         }
         // The last pairs stay until the end, the others come and go.
         let mut times = Vec::new();
         let mut at = Timestamp::from_millis(rng.u64(1_000..8_000));
-        let stays = number == 0 || rng.bool();
+        let stays = number == 0 || is_circle || rng.bool();
         while at < calm_at && rng.u32(0..4) > 0 {
             let until = at + Duration::from_millis(rng.u64(300..15_000));
             times.push((at, until.min(stop_at)));

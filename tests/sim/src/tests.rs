@@ -30,13 +30,13 @@ fn the_same_seed_is_the_same_run_to_the_last_step() {
 
 #[test]
 fn a_handful_of_seeds_keeps_every_invariant_and_shows_every_part_of_a_circuits_life() {
-    let outcomes = run_all(1, 24, &drawn(), 2, |_| {});
+    let outcomes = run_all(1, 48, &drawn(), 2, |_| {});
     let summary = Summary::of(&outcomes, Duration::ZERO);
     assert!(summary.broken.is_empty(), "{:#?}", summary.broken);
-    let Counts { carried, released, switched, takeovers, failed, .. } = summary.counts;
-    let all = [carried, released, switched, takeovers, failed];
+    let Counts { carried, released, switched, relayed, takeovers, failed, .. } = summary.counts;
+    let all = [carried, released, switched, relayed, takeovers, failed];
     assert!(all.iter().all(|count| *count > 0), "{:?}", summary.counts);
-    assert_eq!(outcomes.iter().map(|outcome| outcome.seed).collect::<Vec<_>>(), (1..=24).collect::<Vec<_>>());
+    assert_eq!(outcomes.iter().map(|outcome| outcome.seed).collect::<Vec<_>>(), (1..=48).collect::<Vec<_>>());
 }
 
 #[test]

@@ -121,6 +121,7 @@ impl Found {
                 Check::some("circuits that carried", count("carried")),
                 Check::some("circuits that failed", count("failed")),
                 Check::some("pairs that changed their way in order", count("switched")),
+                Check::some("pairs that took two circuits, one after the other", count("relayed")),
                 Check::some("leads that took over from another", count("takeovers")),
                 Check::some("looks at a pair's path", count("paths")),
             ]);
@@ -191,7 +192,7 @@ mod tests {
         let figures = serde_json::json!({
             "runs": 200, "most_nodes": 9, "steps": 5, "virtual_s": 7200.0, "took_s": 60.0, "digest": "ff",
             "released_ms": [1, 2, 3], "longest_gap_ms": 4, "broken": broken,
-            "counts": { "carried": 7, "failed": 1, "switched": 2, "takeovers": 1, "paths": 5, "faults": { "crash": 3 } },
+            "counts": { "carried": 7, "failed": 1, "switched": 2, "relayed": 1, "takeovers": 1, "paths": 5, "faults": { "crash": 3 } },
         });
         let line = Line::parse_from(["sim", "--seeds", "200"]);
         Found::read(&figures.to_string(), &line.arguments).unwrap()

@@ -8,6 +8,7 @@ use super::{Action, Agent, CutoverSpec};
 use crate::ids::{LinkClass, LinkId, SwitchId};
 use crate::lead::PairOutcome;
 use crate::overlay::{OverlayLink, PairWay};
+use crate::route::Route;
 use crate::switch::{Path, SwitchEnd, SwitchOutcome, SwitchSpec};
 
 /// Source and destination.
@@ -16,8 +17,8 @@ pub(super) type PairId = (MacAddr, MacAddr);
 /// Where a pair is that is not at rest on the star.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PairState {
-    /// On this circuit's link.
-    On(LinkId),
+    /// On these circuits' links; the second is another node's.
+    On(Route<LinkId>),
     /// In this cut-over.
     Moving(SwitchId),
 }
@@ -26,8 +27,8 @@ pub(super) enum PairState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moving {
     pair: PairId,
-    from: Option<LinkId>,
-    to: Option<LinkId>,
+    from: Option<Route<LinkId>>,
+    to: Option<Route<LinkId>>,
     /// The revision that asked for it.
     revision: u64,
 }
@@ -35,11 +36,12 @@ pub(super) struct Moving {
 impl Agent {
     /// A link is dead or gone: its pairs go to the star at once, and cut-overs from or to it end.
     pub(super) fn leave_link(&mut self, link: LinkId) {
-        self.pairs.retain(|_, state| *state != PairState::On(link));
+        self.pairs.retain(|_, state| !matches!(state, PairState::On(route) if route.first == link));
+        let begins_with = |route: Option<Route<LinkId>>| route.is_some_and(|route| route.first == link);
         for (id, moving) in &self.moving {
-            if moving.from == Some(link) {
+            if begins_with(moving.from) {
                 self.actions.push_back(Action::Release(*id));
-            } else if moving.to == Some(link) {
+            } else if begins_with(moving.to) {
                 self.actions.push_back(Action::Abandon(*id));
             }
         }
@@ -61,7 +63,7 @@ impl Agent {
         let to = self.wanted_way(pair);
         let from = match self.pairs.get(&pair) {
             None => None,
-            Some(PairState::On(link)) => Some(*link),
+            Some(PairState::On(route)) => Some(*route),
             Some(PairState::Moving(_)) => return None,
         };
         if from == to {
@@ -78,8 +80,10 @@ impl Agent {
         self.moving.insert(id, moving);
         self.pairs.insert(pair, PairState::Moving(id));
         let (source, destination) = pair;
-        let path = |way: Option<LinkId>| way.map_or(Path::Star, Path::Link);
-        let circuit = to.or(from).expect("two ways that differ are not both the star");
+        let path = |way: Option<Route<LinkId>>| way.map_or(Path::Star, |route| Path::Link(route.first));
+        let route = to.or(from).expect("two ways that differ are not both the star");
+        // The far end of a relayed pair's circuit is not its egress node.
+        let circuit = (!route.is_relayed()).then_some(route.first);
         let switch = SwitchSpec { id, source, destination, circuit, old: path(from), new: path(to) };
         Some(CutoverSpec { switch, star: self.star_towards(destination)? })
     }
@@ -89,25 +93,26 @@ impl Agent {
     pub fn in_force(&self) -> (Vec<OverlayLink>, Vec<PairWay>) {
         let links = self.overlay.links.iter().filter(|link| !self.dead.contains(&link.id));
         let pairs = self.pairs.iter().filter_map(|((source, destination), state)| {
-            let link = match state {
-                PairState::On(link) => Some(*link),
+            let route = match state {
+                PairState::On(route) => Some(*route),
                 PairState::Moving(id) => self.moving.get(id)?.to,
             };
-            Some(PairWay { source: *source, destination: *destination, link: link? })
+            let Route { first: link, onward } = route?;
+            Some(PairWay { source: *source, destination: *destination, link, onward })
         });
         (links.cloned().collect(), pairs.collect())
     }
 
-    /// The circuit that the overlay wants a pair on; none for the star.
-    fn wanted_way(&self, (source, destination): PairId) -> Option<LinkId> {
+    /// The circuits that the overlay wants a pair on; none for the star.
+    fn wanted_way(&self, (source, destination): PairId) -> Option<Route<LinkId>> {
         let ways = &self.overlay.pairs;
         let way = ways.iter().find(|way| way.source == source && way.destination == destination)?;
-        Some(way.link)
+        Some(way.route())
     }
 
     /// Why a pair cannot move now.
     fn obstacle(&self, moving: &Moving) -> Option<String> {
-        let to = moving.to.filter(|link| {
+        let to = moving.to.map(|route| route.first).filter(|link| {
             self.dead.contains(link) || !self.overlay.links.iter().any(|known| known.id == *link)
         });
         if let Some(link) = to {
@@ -135,8 +140,9 @@ impl Agent {
             SwitchEnd::Aborted(reason) => Some(reason.to_string()),
         };
         let way = if reason.is_none() { moving.to } else { moving.from };
-        match way.filter(|link| !self.dead.contains(link) && self.rules.class_of(*link).is_some()) {
-            Some(link) => self.pairs.insert(moving.pair, PairState::On(link)),
+        let is_there = |link: LinkId| !self.dead.contains(&link) && self.rules.class_of(link).is_some();
+        match way.filter(|route| is_there(route.first)) {
+            Some(route) => self.pairs.insert(moving.pair, PairState::On(route)),
             None => self.pairs.remove(&moving.pair),
         };
         // A way that has just failed is not tried again before the lead says so.

@@ -38,19 +38,29 @@ impl Agent {
         }
         for ((source, destination), state) in &self.pairs {
             let action = match state {
-                PairState::On(link) if !has(*link) => continue,
-                PairState::On(link) => rules::Action::Send(*link),
+                PairState::On(route) if !has(route.first) => continue,
+                PairState::On(route) => rules::Action::Send(route.first),
                 PairState::Moving(switch) => rules::Action::Hold(*switch),
             };
             for ingress in self.local_ingresses() {
                 builder.rule(Rule::pair(*source, *destination, action).from_ingress(ingress));
             }
         }
+        for relay in &self.overlay.relays {
+            if !has(relay.from) || !has(relay.to) {
+                continue;
+            }
+            // This node may be cut off from the star; the one before it has all that it needs.
+            let is_dead = self.dead.contains(&relay.to);
+            let action = if is_dead { rules::Action::Return } else { rules::Action::Send(relay.to) };
+            let rule = Rule::pair(relay.source, relay.destination, action);
+            builder.rule(rule.from_ingress(IngressMatch::Link(relay.from)));
+        }
         builder.build()
     }
 
-    /// Where guests of this node come in. Pairs take circuits from here only: what comes over a link has
-    /// already been on its way.
+    /// Where guests of this node come in. Its own pairs take circuits from here only: what comes over a link has
+    /// already been on its way, and goes on over another circuit only where this node relays it.
     fn local_ingresses(&self) -> impl Iterator<Item = IngressMatch> + '_ {
         let statics = self.static_links.iter().map(|link| IngressMatch::Link(*link));
         [IngressMatch::AnyInterface].into_iter().chain(statics)

@@ -4,8 +4,9 @@
 
 use super::*;
 use crate::key::PublicKey;
-use crate::overlay::{GuestWay, PairWay};
-use crate::switch::{SwitchEnd, SwitchOutcome};
+use crate::overlay::{GuestWay, PairRelay, PairWay};
+use crate::rules::{self, IngressMatch, Rule};
+use crate::switch::{Path, SwitchEnd, SwitchOutcome};
 
 const STAR: LinkId = LinkId(1);
 const CIRCUIT: LinkId = LinkId(2);
@@ -28,7 +29,8 @@ fn overlay(revision: u64) -> NodeOverlay {
     NodeOverlay {
         revision,
         links: vec![link(STAR, LinkClass::Star, "hub"), link(CIRCUIT, LinkClass::Circuit, "n2")],
-        pairs: vec![PairWay { source: SOURCE, destination: DESTINATION, link: CIRCUIT }],
+        pairs: vec![PairWay { source: SOURCE, destination: DESTINATION, link: CIRCUIT, onward: None }],
+        relays: Vec::new(),
         guests: vec![GuestWay { guest: DESTINATION, link: STAR }],
     }
 }
@@ -101,6 +103,44 @@ fn a_dead_circuits_pairs_are_on_the_star_before_the_lead_is_told() {
     agent.handle_health(CIRCUIT, LinkHealth::Down);
     assert_eq!(done(&mut agent, |_| Ok(())), ["install +0 -0", "link 2 false"]);
     assert!(agent.in_force().1.is_empty() && agent.in_force().0.len() == 1);
+}
+
+#[test]
+fn a_relayed_pairs_barrier_asks_for_no_answer_over_its_circuit() {
+    let mut agent = agent();
+    let mut overlay = overlay(1);
+    overlay.pairs[0].onward = Some(LinkId(3));
+    agent.handle_overlay(overlay.clone());
+    let mut begun = Vec::new();
+    while let Some(action) = agent.poll_action() {
+        match action {
+            Action::AddLink(link) => agent.handle_link_added(link.id, Ok(())),
+            Action::Install { begin, .. } => begun.extend(begin),
+            _ => {}
+        }
+    }
+    let begun = begun.into_iter().map(|spec| (spec.switch.circuit, spec.switch.new));
+    assert_eq!(begun.collect::<Vec<_>>(), [(None, Path::Link(CIRCUIT))]);
+    agent.handle_cutover_ended(SwitchId(1), &ended(SwitchEnd::Completed));
+    assert_eq!(agent.in_force().1, overlay.pairs);
+}
+
+#[test]
+fn what_is_relayed_goes_back_once_the_circuit_onward_is_dead() {
+    let onward = LinkId(3);
+    let mut agent = agent();
+    let mut overlay = overlay(1);
+    overlay.links.push(link(onward, LinkClass::Circuit, "n3"));
+    overlay.pairs.clear();
+    overlay.relays.push(PairRelay { source: SOURCE, destination: DESTINATION, from: CIRCUIT, to: onward });
+    agent.handle_overlay(overlay);
+    done(&mut agent, |_| Ok(()));
+    let star = Rule::to(DESTINATION, rules::Action::Send(STAR));
+    let relay = |action| Rule::pair(SOURCE, DESTINATION, action).from_ingress(IngressMatch::Link(CIRCUIT));
+    let in_force = |agent: &Agent| agent.rules().rules().copied().collect::<Vec<_>>();
+    assert_eq!(in_force(&agent), [relay(rules::Action::Send(onward)), star]);
+    agent.handle_health(onward, LinkHealth::Down);
+    assert_eq!(in_force(&agent), [relay(rules::Action::Return), star]);
 }
 
 #[test]

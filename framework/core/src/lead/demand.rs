@@ -4,7 +4,7 @@ use vreserve_model::{Capabilities, Timestamp, TopologyReport, Wanted};
 
 use super::circuit::Circuit;
 use super::{CircuitId, Event, Lead, Phase, Setback};
-use crate::plan::{self, Layout, LinkKey, PairKey, Plan, PlannedLink, Step, Way};
+use crate::plan::{self, Layout, LinkKey, PairKey, Plan, PlannedLink, Step};
 
 /// Why nothing is asked for yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,9 @@ impl Lead {
     /// its booking ends.
     fn is_premature(&self, step: &Step) -> bool {
         let id = match step {
-            Step::CutBack { pair } => self.pairs.get(pair).and_then(|pair| pair.told),
+            Step::CutBack { pair } => {
+                self.pairs.get(pair).and_then(|pair| pair.told).map(|route| route.first)
+            }
             Step::Remove { link } => self.circuit_of.get(link).copied(),
             Step::Add { .. } | Step::Move { .. } => None,
         };
@@ -156,10 +158,7 @@ impl Lead {
         let is_live = |circuit: &&Circuit| !circuit.phase.is_ending() && !circuit.is_doomed;
         let live = self.circuits.values().filter(is_current).filter(is_live);
         let planned = |c: &Circuit| PlannedLink { rate: c.rate_in_force(), rank: c.rank };
-        let way = |(key, pair): (&PairKey, &super::Pair)| {
-            let link = self.circuits.get(&pair.told?)?.link.clone();
-            Some((*key, Way { node: pair.node.clone(), link }))
-        };
+        let way = |(key, pair): (&PairKey, &super::Pair)| Some((*key, self.way_told(pair)?));
         Layout {
             links: live.map(|circuit| (circuit.link.clone(), planned(circuit))).collect(),
             ways: self.pairs.iter().filter_map(way).collect(),

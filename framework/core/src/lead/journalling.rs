@@ -139,11 +139,14 @@ impl Lead {
 
     fn record_of(&self, circuit: &Circuit) -> Option<CircuitRecord> {
         let request = circuit.request.clone()?;
-        let users = self.pairs.iter().filter(|(_, pair)| pair.told == Some(circuit.id));
-        let pairs = users.map(|(key, pair)| RecordedPair {
-            node: pair.node.clone(),
-            source: key.source,
-            destination: key.destination,
+        let pairs = self.pairs.iter().filter_map(|(key, pair)| {
+            let route = pair.told.filter(|route| route.first == circuit.id)?;
+            Some(RecordedPair {
+                node: pair.node.clone(),
+                source: key.source,
+                destination: key.destination,
+                onward: route.onward,
+            })
         });
         let before = circuit.recorded.as_ref();
         Some(CircuitRecord {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use vreserve_model::{MacAddr, Timestamp};
 
+use super::switching::Pair;
 use super::{Action, Attachment, CircuitId, Event, Lead, NodeDescription, NodeRole};
 use crate::ids::{LinkClass, LinkId};
 use crate::key::PublicKey;
 use crate::overlay::{GuestWay, NodeOverlay, OverlayLink, PairWay};
+use crate::plan::PairKey;
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -222,12 +224,19 @@ impl Lead {
         links.sort_by_key(|link| link.id);
         let own_pairs = self.pairs.iter().filter(|(_, pair)| pair.node == name);
         let pairs = own_pairs.filter_map(|(key, pair)| {
-            let link = self.circuits.get(&pair.told?)?.link_id;
-            links.iter().find(|own| own.id == link)?;
-            Some(PairWay { source: key.source, destination: key.destination, link })
+            let way = self.pair_way(key, pair)?;
+            links.iter().any(|own| own.id == way.link).then_some(way)
         });
         let pairs = pairs.collect();
-        NodeOverlay { revision: node.revision, links, pairs, guests: self.directory_of(name, node) }
+        let relays = self.relays_at(name);
+        NodeOverlay { revision: node.revision, links, pairs, relays, guests: self.directory_of(name, node) }
+    }
+
+    /// The way that a pair was told to take, by its links.
+    pub(super) fn pair_way(&self, key: &PairKey, pair: &Pair) -> Option<PairWay> {
+        let route = pair.told?.map(|id| self.circuits.get(id).map(|circuit| circuit.link_id))?;
+        let PairKey { source, destination } = *key;
+        Some(PairWay { source, destination, link: route.first, onward: route.onward })
     }
 
     fn star_links(&self, name: &str, node: &Node) -> Vec<OverlayLink> {

@@ -69,6 +69,9 @@ pub struct RecordedPair {
     pub source: MacAddr,
     /// The receiving guest.
     pub destination: MacAddr,
+    /// The circuit that it takes after this one, if it does not end where this one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onward: Option<CircuitId>,
 }
 
 /// Capacity that a provider may hold for us.
@@ -96,7 +99,7 @@ pub struct CircuitRecord {
     pub end_ms: Option<u64>,
     /// What the provider chose, such as the lambda.
     pub labels: BTreeMap<String, String>,
-    /// The pairs that are told to use it.
+    /// The pairs that are told to leave their ingress node by it.
     pub pairs: Vec<RecordedPair>,
     /// When it was asked for, in milliseconds since the Unix epoch.
     pub submitted_ms: Option<u64>,

@@ -230,11 +230,7 @@ impl Lead {
         circuit.times.switched_at = before.times.switched_at.map(|_| now);
         let (name, link) = (circuit.name(), circuit.link.clone());
         for pair in self.pairs.values_mut() {
-            for way in [&mut pair.told, &mut pair.at] {
-                if *way == Some(old) {
-                    *way = Some(id);
-                }
-            }
+            pair.rename(old, id);
         }
         self.circuit_of.insert(link, id);
         self.publish(Event::TookOver { name, from: old });

@@ -16,6 +16,7 @@ use crate::ids::{LinkClass, LinkId};
 use crate::overlay::{OverlayLink, PairWay};
 use crate::plan::PairKey;
 use crate::reservation::Reservation;
+use crate::route::Route;
 
 impl Lead {
     /// What an earlier lead left on record; called once, after the first `handle_clock` and before anything
@@ -41,6 +42,7 @@ impl Lead {
         // Where two claim one link, the later one has taken it over, and the earlier one was to be given back.
         circuits.sort_by_key(|record| std::cmp::Reverse(record.circuit));
         circuits.into_iter().for_each(|record| self.restore_circuit(record));
+        self.drop_halves();
         self.left_alone.clone_from(&left_alone);
         self.settle();
         left_alone
@@ -82,7 +84,7 @@ impl Lead {
         if stage == Stage::InUse {
             for pair in circuit.recorded.iter().flat_map(|record| &record.pairs) {
                 let key = PairKey { source: pair.source, destination: pair.destination };
-                self.pairs.insert(key, Pair::on(&pair.node, id));
+                self.pairs.insert(key, Pair::on(&pair.node, Route { first: id, onward: pair.onward }));
                 pairs += 1;
             }
         }
@@ -92,6 +94,13 @@ impl Lead {
         }
         self.circuits.insert(id, circuit);
         self.publish(Event::Restored { name, stage, pairs });
+    }
+
+    /// A pair that went on over a circuit which is not in use any more is on the star: its relay has seen to that.
+    fn drop_halves(&mut self) {
+        let circuits = &self.circuits;
+        let is_in_use = |id: &CircuitId| circuits.get(id).is_some_and(|circuit| circuit.phase.takes_pairs());
+        self.pairs.retain(|_, pair| pair.told.is_none_or(|route| route.hops().all(is_in_use)));
     }
 
     fn circuit_from(&self, record: CircuitRecord, stage: Stage) -> Circuit {
@@ -186,28 +195,33 @@ impl Lead {
     /// Where the node says otherwise than the record, the node is right: a pair that it has on the circuit
     /// stays there, and one that it has on the star is on the star.
     fn keep_pairs(&mut self, node: &str, present: &[PairWay]) {
-        let restored = |lead: &Self, link: LinkId| {
-            let is_it = |c: &&Circuit| c.link_id == link && c.phase.takes_pairs() && c.is_kept(lead.now);
-            lead.circuits.values().find(is_it).filter(|c| c.link.far_end(node).is_some()).map(|c| c.id)
+        let restored = |lead: &Self, link: &LinkId| {
+            let is_it = |c: &&Circuit| c.link_id == *link && c.phase.takes_pairs() && c.is_kept(lead.now);
+            lead.circuits.values().find(is_it).map(|circuit| circuit.id)
         };
-        let mut kept: BTreeSet<(PairKey, CircuitId)> = BTreeSet::new();
+        let mut kept: BTreeSet<(PairKey, Route<CircuitId>)> = BTreeSet::new();
         for way in present {
-            if let Some(id) = restored(self, way.link) {
-                let key = PairKey { source: way.source, destination: way.destination };
-                kept.insert((key, id));
-                self.pairs.entry(key).or_insert_with(|| Pair::on(node, id));
-            }
+            let route = way.route().map(|link| restored(self, link));
+            let Some(route) = route.filter(|route| self.begins_at(route, node)) else { continue };
+            let key = PairKey { source: way.source, destination: way.destination };
+            kept.insert((key, route));
+            self.pairs.entry(key).or_insert_with(|| Pair::on(node, route));
         }
         let is_lost = |(key, pair): &(&PairKey, &Pair)| {
             let is_restored = |id: &CircuitId| self.circuits.get(id).is_some_and(|c| c.is_kept(self.now));
-            let told = pair.told.filter(is_restored).filter(|_| pair.pending.is_none() && pair.node == node);
-            told.is_some_and(|id| !kept.contains(&(**key, id)))
+            let told = pair.told.filter(|route| is_restored(&route.first));
+            let told = told.filter(|_| pair.pending.is_none() && pair.node == node);
+            told.is_some_and(|route| !kept.contains(&(**key, route)))
         };
         let lost: Vec<_> = self.pairs.iter().filter(is_lost).map(|(key, _)| *key).collect();
         for key in lost {
             self.pairs.remove(&key);
             self.touch(node);
         }
+    }
+
+    fn begins_at(&self, route: &Route<CircuitId>, node: &str) -> bool {
+        self.circuits.get(&route.first).is_some_and(|circuit| circuit.link.far_end(node).is_some())
     }
 
     /// A node that has come back without the link of a restored circuit has to make it again, and so has one

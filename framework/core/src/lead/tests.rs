@@ -8,6 +8,7 @@ mod membership;
 mod planning;
 mod random;
 mod recurring;
+mod relaying;
 mod resizing;
 mod restoring;
 mod shadow;

@@ -14,6 +14,9 @@ use crate::ids::LinkId;
 use crate::overlay::{NodeOverlay, PairWay};
 use crate::plan::LinkKey;
 
+/// So many circuits a pair takes at most, one after the other: [`Route`](crate::route::Route).
+const MAX_HOPS: u32 = 2;
+
 /// One circuit as people see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CircuitStatus {
@@ -109,7 +112,7 @@ impl Lead {
             topology: self.topology.clone(),
             backends: backends.collect(),
             circuits: self.circuit_views(now),
-            max_hops: 1,
+            max_hops: MAX_HOPS,
             question: None,
         }
     }
@@ -189,7 +192,7 @@ impl Lead {
 
     pub(super) fn status_of(&self, circuit: &Circuit) -> CircuitStatus {
         let setback = self.setback_of(circuit);
-        let told = self.pairs.iter().filter(|(_, pair)| pair.told == Some(circuit.id));
+        let told = self.pairs.iter().filter(|(_, pair)| pair.is_told(circuit.id));
         let is_future = |s: &&Setback| s.until > self.now && !s.is_for_ever();
         let waits_for = (circuit.phase == Phase::Wanted).then(|| self.obstacle(circuit)).flatten();
         CircuitStatus {
@@ -209,13 +212,7 @@ impl Lead {
             granted: circuit.granted,
             times: circuit.times,
             probe: circuit.probe.clone(),
-            pairs: told
-                .map(|(key, _)| PairWay {
-                    source: key.source,
-                    destination: key.destination,
-                    link: circuit.link_id,
-                })
-                .collect(),
+            pairs: told.filter_map(|(key, pair)| self.pair_way(key, pair)).collect(),
             waits_for: waits_for.map(|obstacle| obstacle.sentence().into()),
             last_failure: circuit.failure.clone().or(setback.map(|setback| setback.reason.clone())),
             back_off_until: setback.filter(is_future).map(|setback| setback.until),

@@ -126,7 +126,7 @@ impl Lead {
             let planned = PlannedLink { rate: booking.wish.rate, rank: 0 };
             goal.links.entry(booking.link.clone()).or_insert(planned);
             for (pair, node) in self.booked_pairs(booking) {
-                goal.ways.insert(pair, Way { node, link: booking.link.clone() });
+                goal.ways.insert(pair, Way::direct(&node, booking.link.clone()));
             }
         }
         goal

@@ -100,7 +100,7 @@ impl Own<'_> {
         match rule.action {
             Action::Deliver(id) => self.check_interface(rule, id)?,
             Action::Send(id) => self.check_link(rule, id)?,
-            Action::Flood | Action::Hold(_) | Action::Drop => {}
+            Action::Flood | Action::Hold(_) | Action::Return | Action::Drop => {}
         }
         Ok((rank, rule))
     }

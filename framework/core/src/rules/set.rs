@@ -140,7 +140,7 @@ impl RuleSet {
         let matching =
             || candidates.iter().copied().flatten().filter(|(_, rule)| rule.matches(ingress, header));
         let strongest = matching().map(|(rank, _)| *rank).max();
-        let mut hold = None;
+        let (mut hold, mut returns) = (None, false);
         match (strongest, learned) {
             (strongest, Some(place)) if strongest < Some(Rank::LEARNED) => targets.push(place.into()),
             (None, _) => self.flood(ingress, targets),
@@ -153,12 +153,18 @@ impl RuleSet {
                         // Two cut-overs of one pair at once would be the host's mistake; the first
                         // in order of id keeps the answer the same on every worker.
                         Action::Hold(id) => hold = hold.min(Some(id)).or(Some(id)),
+                        Action::Return => returns = true,
                         Action::Drop => return Resolution::Drop(DropReason::Denied),
                     }
                 }
             }
         }
         match hold {
+            _ if returns => {
+                targets.clear();
+                targets.push(ingress.into());
+                Resolution::Targets
+            }
             Some(id) => Resolution::Hold(id),
             None => without_echo(ingress, targets),
         }
@@ -198,7 +204,7 @@ impl RuleSet {
 }
 
 /// Orders the targets and takes out the ingress, which only a rule or a learned place can have named: a
-/// frame never leaves where it came in.
+/// frame never leaves where it came in, but for [`Action::Return`].
 fn without_echo(ingress: Ingress, targets: &mut Vec<Target>) -> Resolution {
     targets.sort_unstable();
     targets.dedup();

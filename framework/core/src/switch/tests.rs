@@ -16,7 +16,7 @@ fn begin(hold_bytes: usize) -> Switch<u32> {
         id: SwitchId(1),
         source: MacAddr([2, 0, 0, 0, 0, 0xa]),
         destination: MacAddr([2, 0, 0, 0, 0, 0xb]),
-        circuit: CIRCUIT,
+        circuit: Some(CIRCUIT),
         old: OLD,
         new: NEW,
     };

@@ -158,7 +158,8 @@ mod tests {
     use vreserve_model::MacAddr;
 
     fn in_force() -> InForce {
-        let pair = PairWay { source: MacAddr([2; 6]), destination: MacAddr([4; 6]), link: LinkId(7) };
+        let (source, destination) = (MacAddr([2; 6]), MacAddr([4; 6]));
+        let pair = PairWay { source, destination, link: LinkId(7), onward: Some(LinkId(8)) };
         InForce { links: Vec::new(), pairs: vec![pair] }
     }
 

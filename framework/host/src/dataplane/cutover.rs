@@ -73,8 +73,8 @@ impl Cutovers {
         }
     }
 
-    /// An acknowledgement that came over `circuit`; false if nobody waits for it.
-    pub(super) fn handle_ack(&mut self, circuit: LinkId, nonce: u64, now: Timestamp) -> bool {
+    /// An acknowledgement that came over `circuit`, or as a frame between guests; false if nobody waits for it.
+    pub(super) fn handle_ack(&mut self, circuit: Option<LinkId>, nonce: u64, now: Timestamp) -> bool {
         self.running
             .values_mut()
             .filter(|cutover| cutover.switch.spec().circuit == circuit)

@@ -23,7 +23,7 @@ impl Worker {
             return self.drops.count(DropReason::BadSignal, 1);
         };
         match signal.kind {
-            SignalKind::Barrier => self.handle_barrier(link, signal, slot, now),
+            _ if signal.is_between_guests() => self.handle_between_guests(link, signal, slot, now),
             // All others are between the two ends of one link.
             _ if signal.link != link => self.drops.count(DropReason::BadSignal, 1),
             SignalKind::Probe => {
@@ -35,20 +35,26 @@ impl Worker {
             }
             SignalKind::Load => self.handle_load(link, &signal, length, now),
             SignalKind::ProbeReply | SignalKind::BarrierAck | SignalKind::LoadReply => {
-                let asked = worker_of(signal.nonce);
-                if asked == self.index {
-                    self.handle_answer(link, &signal, length, now);
-                } else if !self.workers.pass_answer(asked, link, signal, length) {
-                    self.drops.count(DropReason::BadSignal, 1);
-                }
+                self.take_answer(link, signal, length, now);
             }
+            SignalKind::Barrier => unreachable!("barriers are between guests"),
+        }
+    }
+
+    /// An answer goes to the worker that asked.
+    fn take_answer(&mut self, link: LinkId, signal: Signal, length: usize, now: Timestamp) {
+        let asked = worker_of(signal.nonce);
+        if asked == self.index {
+            self.handle_answer(link, &signal, length, now);
+        } else if !self.workers.pass_answer(asked, link, signal, length) {
+            self.drops.count(DropReason::BadSignal, 1);
         }
     }
 
     /// An answer to this worker's question, whichever worker received it.
     pub(super) fn handle_answer(&mut self, link: LinkId, signal: &Signal, length: usize, now: Timestamp) {
         let is_known = match signal.kind {
-            SignalKind::BarrierAck => self.cutovers.handle_ack(link, signal.nonce, now),
+            SignalKind::BarrierAck => self.cutovers.handle_ack(signal.circuit(), signal.nonce, now),
             SignalKind::LoadReply => self.handle_load_reply(link, signal, length, now),
             _ => self.handle_probe_reply(link, signal, length, now),
         };
@@ -78,20 +84,23 @@ impl Worker {
         is_answer
     }
 
-    /// A barrier goes the way of its pair's frames. Where that ends it is answered, over the circuit that it
-    /// names, and only after the frames that came before it have been delivered.
-    fn handle_barrier(&mut self, link: LinkId, signal: Signal, slot: Slot, now: Timestamp) {
-        let weight = weight_of(&slot);
+    /// A barrier goes the way of its pair's frames, and where it names no circuit its answer goes the way of frames
+    /// from the one guest to the other. Where that ends, a barrier is answered and an answer taken.
+    fn handle_between_guests(&mut self, link: LinkId, signal: Signal, slot: Slot, now: Timestamp) {
+        let (weight, length) = (weight_of(&slot), self.pool.frame(&slot).len());
         let verdict = self.forwarder.forward(Ingress::Link(link), self.pool.frame(&slot), weight, now);
+        let ends_here = match verdict {
+            Verdict::Deliver(_) => true,
+            Verdict::Send(next) => self.class_of(next) == Some(LinkClass::Static),
+            _ => false,
+        };
         match verdict {
-            Verdict::Deliver(_) => self.answer_barrier(&signal, now),
-            Verdict::Send(next) if self.class_of(next) == Some(LinkClass::Static) => {
-                self.answer_barrier(&signal, now);
-            }
+            _ if ends_here && signal.kind == SignalKind::Barrier => self.answer_barrier(link, &signal, now),
+            _ if ends_here => self.take_answer(link, signal, length, now),
             Verdict::Send(next) => self.queue_to_link(next, slot),
-            // The guest's whereabouts are not known here: the sender repeats the barrier, or gives up.
-            Verdict::Flood(_) | Verdict::Hold(_) => self.drops.count(DropReason::NoTarget, 1),
             Verdict::Drop(reason) => self.drops.count(reason, 1),
+            // The guest's whereabouts are not known here: the sender repeats the barrier, or gives up.
+            _ => self.drops.count(DropReason::NoTarget, 1),
         }
     }
 
@@ -99,13 +108,15 @@ impl Worker {
         self.links.find(link).map(|entry| entry.class)
     }
 
-    fn answer_barrier(&mut self, barrier: &Signal, now: Timestamp) {
+    /// Answers a barrier that came over `link`: over the circuit that it names or else back where it came from, and
+    /// only after the frames that came before it have been delivered.
+    fn answer_barrier(&mut self, link: LinkId, barrier: &Signal, now: Timestamp) {
         self.flush(now);
-        match barrier.answer() {
-            Some(answer) if self.class_of(barrier.link) == Some(LinkClass::Circuit) => {
-                self.send_signal(barrier.link, &answer, SIGNAL_LENGTH, now);
-            }
-            _ => self.drops.count(DropReason::BadSignal, 1),
+        let is_circuit = |link: &LinkId| self.class_of(*link) == Some(LinkClass::Circuit);
+        let back = barrier.circuit().map_or(Some(link), |circuit| Some(circuit).filter(is_circuit));
+        match back.zip(barrier.answer()) {
+            Some((back, answer)) => self.send_signal(back, &answer, SIGNAL_LENGTH, now),
+            None => self.drops.count(DropReason::BadSignal, 1),
         }
     }
 

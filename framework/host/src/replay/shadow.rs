@@ -241,6 +241,12 @@ impl Shadow {
                 self.set_way(node, source, destination, onto);
             }
         }
+        for relay in &old.relays {
+            self.set_way(node, relay.source, relay.destination, None);
+        }
+        for relay in &overlay.relays {
+            self.set_way(node, relay.source, relay.destination, Some(relay.to));
+        }
         lead.handle_applied(now, &self.name(node), overlay.revision, Ok(()));
     }
 

@@ -23,7 +23,7 @@ impl Worker {
         };
         let length = frame.length;
         match signal.kind {
-            SignalKind::Barrier => self.handle_barrier(link, signal, *frame, now, out),
+            _ if signal.is_between_guests() => self.handle_between_guests(link, signal, *frame, now, out),
             _ if signal.link != link => self.drops.count(DropReason::BadSignal, 1),
             SignalKind::Probe => {
                 if let Some(mut answer) = signal.answer() {
@@ -32,11 +32,8 @@ impl Worker {
                 }
             }
             SignalKind::Load => self.handle_load(link, &signal, length, now, out),
-            SignalKind::BarrierAck => {
-                if !self.handle_ack(link, signal.nonce, now) {
-                    self.drops.count(DropReason::BadSignal, 1);
-                }
-            }
+            SignalKind::BarrierAck => self.take_ack(&signal, now),
+            SignalKind::Barrier => unreachable!("barriers are between guests"),
             SignalKind::LoadReply => {
                 let idle = self.idle;
                 let proof = self.links.get_mut(&link).and_then(|link| link.proof.as_mut());
@@ -74,9 +71,15 @@ impl Worker {
         }
     }
 
-    /// A barrier goes the way of its pair's frames; where that ends it is answered, over the circuit that it
-    /// names.
-    fn handle_barrier(
+    fn take_ack(&mut self, ack: &Signal, now: Timestamp) {
+        if !self.handle_ack(ack.circuit(), ack.nonce, now) {
+            self.drops.count(DropReason::BadSignal, 1);
+        }
+    }
+
+    /// A barrier goes the way of its pair's frames, and where it names no circuit its answer goes the way of frames
+    /// from the one guest to the other. Where that ends, a barrier is answered and an answer taken.
+    fn handle_between_guests(
         &mut self,
         link: LinkId,
         signal: Signal,
@@ -86,12 +89,15 @@ impl Worker {
     ) {
         let verdict = self.forwarder.forward(Ingress::Link(link), &frame.octets, frame.weight, now);
         match verdict {
-            Verdict::Deliver(_) => match signal.answer() {
-                Some(answer) if self.class_of(signal.link) == Some(LinkClass::Circuit) => {
-                    self.send(signal.link, Frame::of_signal(&answer, SIGNAL_LENGTH), out);
+            Verdict::Deliver(_) if signal.kind == SignalKind::BarrierAck => self.take_ack(&signal, now),
+            Verdict::Deliver(_) => {
+                let is_circuit = |link: &LinkId| self.class_of(*link) == Some(LinkClass::Circuit);
+                let back = signal.circuit().map_or(Some(link), |circuit| Some(circuit).filter(is_circuit));
+                match back.zip(signal.answer()) {
+                    Some((back, answer)) => self.send(back, Frame::of_signal(&answer, SIGNAL_LENGTH), out),
+                    None => self.drops.count(DropReason::BadSignal, 1),
                 }
-                _ => self.drops.count(DropReason::BadSignal, 1),
-            },
+            }
             Verdict::Send(next) => self.send(next, frame, out),
             Verdict::Flood(_) | Verdict::Hold(_) => self.drops.count(DropReason::NoTarget, 1),
             Verdict::Drop(reason) => self.drops.count(reason, 1),

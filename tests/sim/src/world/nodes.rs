@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use vreserve_core::agent::{Action, Agent};
+use vreserve_core::agent::{Action, Agent, CutoverSpec};
 use vreserve_core::ids::InterfaceId;
 use vreserve_core::lead::{NodeRole, ProbeOutcome};
 use vreserve_core::matrix::TrafficMatrix;
 use vreserve_core::overlay::{NodeOverlay, OverlayLink};
 use vreserve_core::rules::StarRole;
+use vreserve_core::switch::Path;
 use vreserve_model::{MacAddr, Timestamp};
 
 use super::{Event, HUB, Node, World};
@@ -123,6 +124,9 @@ impl World {
             Action::Install { rules, begin, retire } => {
                 self.is_changed = true;
                 self.counts.cut_overs += begin.len() as u64;
+                let onto_two =
+                    |spec: &&CutoverSpec| spec.switch.circuit.is_none() && spec.switch.new != Path::Star;
+                self.counts.relayed += begin.iter().filter(onto_two).count() as u64;
                 node.worker.install(rules, begin, &retire, now, out);
             }
             Action::NotInstalled(error) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vreserve_model::{
-    BitsPerSecond, Capabilities, Changes, Failure, RequestKey, ReservationState, Timestamp,
+    BitsPerSecond, Capabilities, Changes, Failure, RequestKey, ReservationState, Timestamp, Wanted,
 };
 
 use super::world::*;
@@ -28,6 +28,22 @@ struct Chaos {
     adrift: BTreeSet<RequestKey>,
     /// What took effect when nobody waited for it any more: only a list shows it.
     late: BTreeSet<RequestKey>,
+}
+
+/// Guests of nodes that two links join are relayed by the node between, unless they have a link of their own.
+fn relay_where_possible(wanted: &mut Wanted, links: &[(u8, u8)]) {
+    for (index, (a, b)) in links.iter().enumerate() {
+        for (c, d) in &links[index + 1..] {
+            let ways = [(a, b, c, d), (b, a, c, d), (a, b, d, c), (b, a, d, c)];
+            let Some((one, between, _, other)) = ways.into_iter().find(|(_, b, c, _)| b == c) else {
+                continue;
+            };
+            let has_own = |link: &(u8, u8)| [(*one, *other), (*other, *one)].contains(link);
+            if !links.iter().any(has_own) {
+                relay(wanted, [*one, *between, *other]);
+            }
+        }
+    }
 }
 
 fn failure(kind: u8) -> Failure {
@@ -95,6 +111,9 @@ impl Chaos {
         let mut wanted = want(&links);
         for link in &mut wanted.links {
             link.rate = BitsPerSecond(1_000_000 << (how / 64));
+        }
+        if how & 16 != 0 {
+            relay_where_possible(&mut wanted, &links);
         }
         self.world.lead.handle_wanted(self.world.now, &wanted);
     }

@@ -12,7 +12,7 @@ use vreserve_model::{
 use crate::ids::{LinkClass, LinkId};
 use crate::key::PublicKey;
 use crate::lead::*;
-use crate::overlay::{NodeOverlay, PairWay};
+use crate::overlay::{NodeOverlay, OverlayLink, PairRelay, PairWay};
 
 pub(super) const NET: &str = "omninet";
 
@@ -107,6 +107,18 @@ pub(super) fn want(links: &[(u8, u8)]) -> Wanted {
         notes: vec![],
         explanation: None,
     }
+}
+
+/// What the guests of `a` and `c` send each other goes over `b`, whose links to both are wanted.
+pub(super) fn relay(wanted: &mut Wanted, [a, b, c]: [u8; 3]) {
+    let rule = |from: u8, to: u8, at: u8, next: u8| WantedRule {
+        node: format!("n{at}"),
+        source: mac(from),
+        destination: mac(to),
+        next: format!("n{next}"),
+        network: NET.into(),
+    };
+    wanted.rules.extend([rule(a, c, a, b), rule(a, c, b, c), rule(c, a, c, b), rule(c, a, b, a)]);
 }
 
 pub(super) fn describe(name: &str, role: NodeRole, last: u8, networks: &[&str]) -> NodeDescription {
@@ -503,7 +515,21 @@ impl World {
             (_, has_proxy) => usize::from(has_proxy),
         };
         assert_eq!(stars, expected, "{node} has its part of the star");
+        for relay in &overlay.relays {
+            for id in [relay.from, relay.to] {
+                let link = overlay
+                    .links
+                    .iter()
+                    .find(|link| link.id == id)
+                    .expect("a relayed pair's links are there");
+                assert_eq!(link.class, LinkClass::Circuit);
+                assert!(self.passed.contains(&id), "a relayed pair's links have passed their probes");
+            }
+        }
         for pair in &overlay.pairs {
+            if let Some(onward) = pair.onward {
+                self.check_relayed(&overlay.links, pair, onward);
+            }
             let link =
                 overlay.links.iter().find(|link| link.id == pair.link).expect("a pair's link is there");
             assert_eq!(link.class, LinkClass::Circuit);
@@ -515,6 +541,18 @@ impl World {
                 );
             }
         }
+    }
+}
+
+impl World {
+    /// The node between has set up what it is to do before the ingress node is told.
+    fn check_relayed(&self, links: &[OverlayLink], pair: &PairWay, onward: LinkId) {
+        let first = links.iter().find(|link| link.id == pair.link).expect("a pair's link is there");
+        let relay =
+            PairRelay { source: pair.source, destination: pair.destination, from: pair.link, to: onward };
+        let relays =
+            self.applied.get(&first.far_node).map(|overlay| overlay.relays.clone()).unwrap_or_default();
+        assert!(relays.contains(&relay), "{} relays the pair", first.far_node);
     }
 }
 

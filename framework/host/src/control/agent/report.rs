@@ -254,6 +254,7 @@ fn rule_view(rule: &Rule) -> RuleView {
             Action::Send(id) => format!("send on link {id}"),
             Action::Flood => "flood".to_owned(),
             Action::Hold(_) => "hold for cut-over".to_owned(),
+            Action::Return => "send back".to_owned(),
             Action::Drop => "drop".to_owned(),
         },
         priority: rule.rank().map_or(0, |rank| rank.priority()),
