@@ -100,7 +100,7 @@ impl Lead {
         let holding = self.circuits.values().filter(|circuit| {
             circuit.link.network == network && circuit.state().may_hold_capacity() && is_counted(circuit)
         });
-        holding.map(|circuit| (self.window_of(circuit), circuit.rate_in_force())).collect()
+        holding.map(|circuit| (self.window_of(circuit), circuit.rate_held())).collect()
     }
 
     /// When a circuit holds capacity: always, except that what is asked for ahead holds it in its window.

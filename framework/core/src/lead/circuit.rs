@@ -261,6 +261,12 @@ impl Circuit {
         self.granted.unwrap_or(self.rate)
     }
 
+    /// The most that the provider may hold for it.
+    pub(super) fn rate_held(&self) -> BitsPerSecond {
+        let changing = [self.resizing.asked, self.resizing.unsure].into_iter().flatten();
+        changing.fold(self.rate_in_force(), BitsPerSecond::max)
+    }
+
     /// True if the provider still stands by it, or has at least not said otherwise.
     pub(super) fn is_upheld(&self) -> bool {
         matches!(

@@ -167,7 +167,7 @@ impl Lead {
             is_committed: circuit.is_committed,
             flow: circuit.reservation.flow(),
             is_fused: circuit.is_fused,
-            modifying: circuit.resizing.asked,
+            modifying: circuit.resizing.asked.or(circuit.resizing.unsure),
             booking: circuit.booking,
             attempt: circuit.attempt,
             request,

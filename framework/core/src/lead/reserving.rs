@@ -208,7 +208,9 @@ impl Lead {
         let reported = observed.state;
         circuit.native_id = observed.native_id.or(circuit.native_id.take());
         circuit.native_state = observed.native_state;
-        circuit.granted = observed.rate.filter(|rate| *rate > BitsPerSecond(0)).or(circuit.granted);
+        if let Some(rate) = observed.rate.filter(|rate| *rate > BitsPerSecond(0)) {
+            (circuit.granted, circuit.resizing.unsure) = (Some(rate), None);
+        }
         circuit.window = (observed.start_ms.or(circuit.window.0), observed.end_ms.or(circuit.window.1));
         circuit.labels.extend(observed.labels);
         (circuit.failed_calls, circuit.look_up) = (0, false);

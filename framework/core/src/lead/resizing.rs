@@ -18,6 +18,8 @@ use crate::reservation::Reservation;
 pub(super) struct Resizing {
     /// The rate that the provider was asked for.
     pub(super) asked: Option<BitsPerSecond>,
+    /// The rate that it was asked for without an answer that says whether it is so.
+    pub(super) unsure: Option<BitsPerSecond>,
     /// Not before this time again.
     pub(super) not_before: Option<Timestamp>,
     pub(super) failures: u32,
@@ -47,7 +49,7 @@ impl Lead {
                 if matches!(failure.kind, FailureKind::UnknownOutcome | FailureKind::Internal)
                     && let Some(circuit) = self.circuits.get_mut(&id)
                 {
-                    (circuit.look_up, circuit.retry_at) = (true, None);
+                    (circuit.look_up, circuit.retry_at, circuit.resizing.unsure) = (true, None, asked);
                 }
                 self.resize_failed(id, asked, &failure.to_string(), cause);
             }
@@ -91,6 +93,7 @@ impl Lead {
         let not_before = if cause == Cause::Never { Setback::NEVER } else { now + delay };
         circuit.resizing = Resizing {
             asked: None,
+            unsure: circuit.resizing.unsure,
             not_before: Some(not_before),
             failures,
             is_refused: cause == Cause::Refused,

@@ -108,6 +108,7 @@ impl Lead {
         let mut circuit = Circuit::new(record.circuit, record.link.clone(), 0, record.request.rate, now);
         circuit.link_id = record.link_id;
         circuit.granted = record.granted;
+        circuit.resizing.unsure = record.modifying;
         circuit.window = (record.start_ms, record.end_ms);
         circuit.booking = record.booking;
         circuit.attempt = record.attempt;

@@ -166,3 +166,27 @@ fn a_budget_limits_growth_too() {
     let waiting: Vec<_> = world.lead.circuits().filter_map(|circuit| circuit.waits_for).collect();
     assert_eq!(waiting, ["waits until the budget of its network has room for it"]);
 }
+
+#[test]
+fn two_that_grow_at_a_time_stay_within_the_budget_together() {
+    let mut world = World::with(3, gara());
+    let budget = Budget { circuits: None, rate: Some(BitsPerSecond(350_000_000)) };
+    world.lead.handle_budget(world.now, NET, budget);
+    let ask = |world: &mut World, mbps: u64| {
+        let mut wanted = want(&[(1, 2), (2, 3)]);
+        wanted.links.iter_mut().for_each(|link| link.rate = BitsPerSecond(mbps * 1_000_000));
+        world.lead.handle_wanted(world.now, &wanted);
+        world.run();
+    };
+    ask(&mut world, 100);
+    while !world.steps.is_empty() {
+        world.answer_step(Ok(ReservationState::Active));
+    }
+    world.pass(15 * SECOND);
+    ask(&mut world, 200);
+    assert_eq!(world.open_steps(), ["modify"], "300 of 350; another 100 would be too much");
+    // Whether it came about is not known: it counts until somebody says so.
+    world.answer_step(Err(Failure::unknown_outcome("cut off")));
+    world.pass(60 * SECOND);
+    assert_eq!(world.open_steps(), Vec::<&str>::new());
+}
