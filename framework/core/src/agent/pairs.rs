@@ -103,6 +103,16 @@ impl Agent {
         (links.cloned().collect(), pairs.collect())
     }
 
+    /// Pairs that leave this node for a relay, or are about to or did just now, with the circuit that leads there.
+    pub(super) fn relayed_from_here(&self) -> impl Iterator<Item = (PairId, LinkId)> + '_ {
+        let routes = |state: &PairState| match state {
+            PairState::On(route) => [Some(*route), None],
+            PairState::Moving(id) => self.moving.get(id).map_or([None; 2], |moving| [moving.from, moving.to]),
+        };
+        let all = self.pairs.iter().flat_map(move |(pair, state)| routes(state).map(|route| (*pair, route)));
+        all.filter_map(|(pair, route)| Some((pair, route.filter(Route::is_relayed)?.first)))
+    }
+
     /// The circuits that the overlay wants a pair on; none for the star.
     fn wanted_way(&self, (source, destination): PairId) -> Option<Route<LinkId>> {
         let ways = &self.overlay.pairs;
@@ -122,7 +132,7 @@ impl Agent {
     }
 
     /// The star link that leads to a guest.
-    fn star_towards(&self, guest: MacAddr) -> Option<LinkId> {
+    pub(super) fn star_towards(&self, guest: MacAddr) -> Option<LinkId> {
         let listed = self.overlay.guests.iter().find(|way| way.guest == guest).map(|way| way.link);
         let only = || self.overlay.links.iter().find(|link| link.class == LinkClass::Star);
         listed.or_else(|| only().map(|link| link.id))

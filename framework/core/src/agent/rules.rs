@@ -46,6 +46,13 @@ impl Agent {
                 builder.rule(Rule::pair(*source, *destination, action).from_ingress(ingress));
             }
         }
+        for ((source, destination), first) in self.relayed_from_here() {
+            // What the relay sends back takes the star, also where the directory does not know the guest (yet).
+            if let Some(star) = self.star_towards(destination).filter(|star| has(*star) && has(first)) {
+                let rule = Rule::pair(source, destination, rules::Action::Send(star));
+                builder.rule(rule.from_ingress(IngressMatch::Link(first)));
+            }
+        }
         for relay in &self.overlay.relays {
             if !has(relay.from) || !has(relay.to) {
                 continue;

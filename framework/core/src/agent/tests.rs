@@ -123,6 +123,13 @@ fn a_relayed_pairs_barrier_asks_for_no_answer_over_its_circuit() {
     assert_eq!(begun.collect::<Vec<_>>(), [(None, Path::Link(CIRCUIT))]);
     agent.handle_cutover_ended(SwitchId(1), &ended(SwitchEnd::Completed));
     assert_eq!(agent.in_force().1, overlay.pairs);
+    // A lead that has just begun knows of no guest yet: what the relay sends back has its way all the same.
+    overlay.guests.clear();
+    overlay.revision = 2;
+    agent.handle_overlay(overlay);
+    let back = Rule::pair(SOURCE, DESTINATION, rules::Action::Send(STAR));
+    let back = back.from_ingress(IngressMatch::Link(CIRCUIT));
+    assert!(agent.rules().rules().any(|rule| *rule == back));
 }
 
 #[test]
