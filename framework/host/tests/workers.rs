@@ -55,6 +55,16 @@ async fn world() -> Plane {
     plane
 }
 
+/// The guest that is here has sent a frame, and every worker has heard of it.
+async fn world_that_knows_the_guest() -> Plane {
+    let mut world = world().await;
+    world.guests[0].put(0, &frame(HERE, THERE, 1));
+    next(&mut world, |event| matches!(event, Event::Guest(_))).await;
+    // Collecting passes every mailbox behind what was told before.
+    world.plane.workers().collect().await.unwrap();
+    world
+}
+
 fn signal_of(frame: &[u8], kind: SignalKind) -> Option<Signal> {
     Signal::decode(frame).ok().filter(|signal| signal.kind == kind)
 }
@@ -148,10 +158,7 @@ async fn a_cut_over_keeps_the_order_of_every_worker_and_ends_when_all_have() {
 
 #[tokio::test]
 async fn a_barrier_without_a_circuit_is_answered_back_the_way_it_came() {
-    let mut world = world().await;
-    world.guests[0].put(0, &frame(HERE, THERE, 1));
-    next(&mut world, |event| matches!(event, Event::Guest(_))).await;
-    world.plane.workers().collect().await.unwrap();
+    let world = world_that_knows_the_guest().await;
     let barrier = Signal::barrier(None, THERE, HERE, 7, Timestamp(1));
     world.nodes[0].put(STAR_FAR, &encoded(&barrier));
     let is_answer = |frame: &[u8]| signal_of(frame, SignalKind::BarrierAck).is_some();
@@ -162,10 +169,7 @@ async fn a_barrier_without_a_circuit_is_answered_back_the_way_it_came() {
 
 #[tokio::test]
 async fn a_cut_over_onto_a_relayed_way_ends_when_answers_for_its_guest_come_in() {
-    let mut world = world().await;
-    world.guests[0].put(0, &frame(HERE, THERE, 1));
-    next(&mut world, |event| matches!(event, Event::Guest(_))).await;
-    world.plane.workers().collect().await.unwrap();
+    let mut world = world_that_knows_the_guest().await;
     let (old, new) = (Path::Star, Path::Link(CIRCUIT));
     let switch = SwitchSpec { id: SWITCH, source: HERE, destination: THERE, circuit: None, old, new };
     let cutover = CutoverSpec { switch, star: STAR };

@@ -1,6 +1,8 @@
 //! Pairs over two circuits: the node between is told what to relay before the ingress node is told the way, and until
 //! the pair is elsewhere.
 
+use std::collections::BTreeSet;
+
 use vreserve_model::Timestamp;
 
 use super::{CircuitId, Lead};
@@ -71,7 +73,8 @@ impl Lead {
             let circuit = self.circuits.get(id).filter(|circuit| circuit.phase.has_link())?;
             circuit.link.far_end(node).map(|_| circuit.link_id)
         };
-        let mut relays: Vec<PairRelay> = Vec::new();
+        // A pair at rest was told to be where it is.
+        let mut relays = BTreeSet::new();
         for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.node != node) {
             for route in pair.routes().filter(|route| route.is_relayed()) {
                 let links = route.map(link_of);
@@ -84,8 +87,6 @@ impl Lead {
                 }));
             }
         }
-        relays.sort_unstable();
-        relays.dedup();
-        relays
+        relays.into_iter().collect()
     }
 }

@@ -224,6 +224,15 @@ impl Lead {
         self.tell(key, None)
     }
 
+    /// True if any of these pairs was told to go back.
+    fn switch_all_back(&mut self, pairs: impl IntoIterator<Item = PairKey>) -> bool {
+        let mut changed = false;
+        for key in pairs {
+            changed |= self.switch_back(key);
+        }
+        changed
+    }
+
     /// Guests that have moved away are no longer reached over the circuit: their pairs go back at once.
     pub(super) fn return_misplaced(&mut self) -> bool {
         let is_misplaced = |key: &PairKey, pair: &Pair| {
@@ -242,11 +251,7 @@ impl Lead {
         let told = self.pairs.iter().filter(|(_, pair)| pair.told.is_some());
         let misplaced: Vec<_> =
             told.filter(|(key, pair)| is_misplaced(key, pair)).map(|(key, _)| *key).collect();
-        let mut changed = false;
-        for key in misplaced {
-            changed |= self.switch_back(key);
-        }
-        changed
+        self.switch_all_back(misplaced)
     }
 
     pub(super) fn is_placed(&self, key: PairKey, way: &Way) -> bool {
@@ -337,7 +342,7 @@ impl Lead {
             return true;
         }
         let told = users.into_iter().filter(|(_, is_told)| *is_told);
-        told.fold(false, |changed, (key, _)| self.switch_back(key) || changed)
+        self.switch_all_back(told.map(|(key, _)| key))
     }
 
     /// The link goes: whoever leaves its own node by it is elsewhere from now on, without waiting. For whom it is the
@@ -358,9 +363,7 @@ impl Lead {
                 behind.push(*key);
             }
         }
-        for key in behind {
-            self.switch_back(key);
-        }
+        self.switch_all_back(behind);
     }
 
     /// A pair on the star needs no record, except of the failures that its live circuit has to know.

@@ -30,6 +30,15 @@ fn relayed() -> World {
     world
 }
 
+/// Both circuits carry, and the ways over `n2` have come to be wanted; no node has set up anything of that yet.
+fn asked_to_relay() -> World {
+    let mut world = World::new(3);
+    world.want(&[(1, 2), (2, 3)]);
+    world.auto.apply = false;
+    want_over_n2(&mut world);
+    world
+}
+
 /// The way of what the guest of `n1` sends to that of `n3`, as `n1` was told.
 fn way(world: &World) -> Option<PairWay> {
     world.pairs_at("n1").into_iter().find(|way| way.destination == mac(3))
@@ -47,10 +56,7 @@ fn relays_at_n2(world: &World) -> usize {
 
 #[test]
 fn the_node_between_is_told_before_frames_come_and_until_they_come_no_more() {
-    let mut world = World::new(3);
-    world.want(&[(1, 2), (2, 3)]);
-    world.auto.apply = false;
-    want_over_n2(&mut world);
+    let mut world = asked_to_relay();
     let told = |world: &World| world.configures.iter().map(|(node, _)| node.clone()).collect::<Vec<_>>();
     assert_eq!(told(&world), ["n2"], "it alone");
     world.apply_next();
@@ -121,10 +127,7 @@ fn the_death_of_the_first_circuit_leaves_the_second_to_others() {
 
 #[test]
 fn a_relay_that_does_not_answer_leaves_the_pair_on_the_star_for_a_while() {
-    let mut world = World::new(3);
-    world.want(&[(1, 2), (2, 3)]);
-    world.auto.apply = false;
-    want_over_n2(&mut world);
+    let mut world = asked_to_relay();
     world.story();
     world.pass(World::config(7).patience.switching);
     let story = world.story();
